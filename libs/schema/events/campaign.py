@@ -1,0 +1,78 @@
+"""A campaign's life, by command of its team; only `completed` is found out by the sender."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from libs.schema.events.base import Event, register
+
+
+class CampaignEvent(Event, frozen=True, kw_only=True):
+    """What every event of a campaign says."""
+
+    AGGREGATE: ClassVar[str] = "campaign"
+
+    campaign_id: UUID
+
+
+class CampaignScheduled(CampaignEvent, frozen=True, kw_only=True):
+    """It will be activated at the given time."""
+
+    TYPE: ClassVar[str] = "campaign.scheduled"
+
+    start_at: datetime
+
+
+class CampaignActivated(CampaignEvent, frozen=True, kw_only=True):
+    """Leads may be enrolled and mailed from now on."""
+
+    TYPE: ClassVar[str] = "campaign.activated"
+
+    sequence_version: int
+
+
+class CampaignPaused(CampaignEvent, frozen=True, kw_only=True):
+    """No point of no return is passed for it any more."""
+
+    TYPE: ClassVar[str] = "campaign.paused"
+
+
+class CampaignResumed(CampaignEvent, frozen=True, kw_only=True):
+    """It goes on where it was; late slots are planned anew."""
+
+    TYPE: ClassVar[str] = "campaign.resumed"
+
+
+class CampaignCompleted(CampaignEvent, frozen=True, kw_only=True):
+    """Every enrolled lead is at its end."""
+
+    TYPE: ClassVar[str] = "campaign.completed"
+
+    finished: int
+    stopped: int
+    failed: int
+
+
+class CampaignArchived(CampaignEvent, frozen=True, kw_only=True):
+    """It is put away and cannot be activated again."""
+
+    TYPE: ClassVar[str] = "campaign.archived"
+
+
+class CampaignChanged(CampaignEvent, frozen=True, kw_only=True):
+    """Its definition was saved; `sequence_version` is what new enrolments get."""
+
+    TYPE: ClassVar[str] = "campaign.changed"
+
+    sequence_version: int | None = None
+
+
+register(
+    CampaignScheduled,
+    CampaignActivated,
+    CampaignPaused,
+    CampaignResumed,
+    CampaignCompleted,
+    CampaignArchived,
+    CampaignChanged,
+)

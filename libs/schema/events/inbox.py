@@ -1,0 +1,102 @@
+"""An inbox's and a domain's life: connected, paused, broken, healthy."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from libs.schema.events.base import Event, register
+
+CircuitKind = Literal["transport", "auth", "provider_limit", "reputation", "complaint"]
+
+
+class InboxEvent(Event, frozen=True, kw_only=True):
+    """What every event of an inbox says."""
+
+    AGGREGATE: ClassVar[str] = "inbox"
+
+    inbox_id: UUID
+
+
+class InboxConnected(InboxEvent, frozen=True, kw_only=True):
+    """The mailbox was added, or its credentials were renewed."""
+
+    TYPE: ClassVar[str] = "inbox.connected"
+
+    provider: str
+
+
+class InboxDisconnected(InboxEvent, frozen=True, kw_only=True):
+    """The mailbox cannot be used until somebody renews its credentials."""
+
+    TYPE: ClassVar[str] = "inbox.disconnected"
+
+    reason: str
+
+
+class InboxPaused(InboxEvent, frozen=True, kw_only=True):
+    """Nothing is sent from it until it is resumed."""
+
+    TYPE: ClassVar[str] = "inbox.paused"
+
+    reason: str
+
+
+class InboxResumed(InboxEvent, frozen=True, kw_only=True):
+    """It sends again."""
+
+    TYPE: ClassVar[str] = "inbox.resumed"
+
+
+class InboxCircuitOpened(InboxEvent, frozen=True, kw_only=True):
+    """A circuit breaker opened, with the numbers that decided it (field.md 4.4)."""
+
+    TYPE: ClassVar[str] = "inbox.circuit_opened"
+
+    kind: CircuitKind
+    failures: int
+    limit: int
+    retry_at: datetime
+    reason: str
+
+
+class InboxCircuitClosed(InboxEvent, frozen=True, kw_only=True):
+    """The probe went through."""
+
+    TYPE: ClassVar[str] = "inbox.circuit_closed"
+
+    kind: CircuitKind
+
+
+class InboxHealthChanged(InboxEvent, frozen=True, kw_only=True):
+    """The health score moved; None means that there is too little data to say."""
+
+    TYPE: ClassVar[str] = "inbox.health_changed"
+
+    health_score: int | None
+    previous: int | None
+
+
+class DomainChecked(Event, frozen=True, kw_only=True):
+    """A domain's DNS was looked up; None means that the look-up failed, which is no verdict."""
+
+    TYPE: ClassVar[str] = "domain.checked"
+    AGGREGATE: ClassVar[str] = "domain"
+
+    domain_id: UUID
+    spf_valid: bool | None
+    dkim_valid: bool | None
+    dmarc_valid: bool | None
+    dmarc_policy: str | None = None
+    health_score: int | None = None
+
+
+register(
+    InboxConnected,
+    InboxDisconnected,
+    InboxPaused,
+    InboxResumed,
+    InboxCircuitOpened,
+    InboxCircuitClosed,
+    InboxHealthChanged,
+    DomainChecked,
+)
