@@ -4,7 +4,7 @@ Never waits without a limit: a hung database must become an error, not a hung se
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -58,7 +58,7 @@ async def prepare_connection(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Tx]:
+async def transaction(pool: Pool) -> AsyncGenerator[Tx]:
     """One transaction on one connection: committed at the end of the block, rolled back when it raises.
 
     Raises:
