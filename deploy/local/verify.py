@@ -1,0 +1,176 @@
+"""`coldstream verify-sends`: do ledger, emails, journal and stream tell the same story? Must never mend what it finds.
+
+Ledger, emails and journal are read in one snapshot, and the stream up to the last message which that snapshot knows to
+be published. So the comparison is exact while everything runs.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from deploy.local.stream import Stored, connected, read_stream, stream_size
+from libs.schema.events import open_envelope
+from libs.schema.runtime.db import Connection, prepare_connection
+
+COUNT_ROWS = """
+SELECT
+    (SELECT count(*) FROM send_ledger) AS ledger,
+    (SELECT count(*) FROM emails) AS emails,
+    (SELECT count(*) FROM event_log) AS event_log,
+    (SELECT count(*) FROM event_log WHERE stream_seq IS NULL) AS unpublished,
+    (SELECT coalesce(max(stream_seq), 0) FROM event_log) AS last_seq
+"""
+# design.md §9.2: the ledger is the truth and emails.status follows it; engagement and late bounces move it further.
+LEDGER_AGAINST_EMAILS = """
+WITH expected (state, statuses) AS (VALUES
+    ('queued', ARRAY['queued']),
+    ('claimed', ARRAY['sending']),
+    ('in_data', ARRAY['sending']),
+    ('accepted', ARRAY['sent', 'delivered', 'opened', 'clicked', 'bounced']),
+    ('rejected', ARRAY['bounced', 'failed']),
+    ('unknown', ARRAY['unknown']),
+    ('suppressed', ARRAY['cancelled']),
+    ('stopped', ARRAY['cancelled']),
+    ('expired', ARRAY['cancelled'])
+)
+SELECT coalesce(l.send_id, e.id) AS id,
+    CASE
+        WHEN e.id IS NULL THEN 'the ledger has it as ' || l.state || ', emails has no such row'
+        WHEN l.send_id IS NULL THEN 'emails has it as ' || e.status || ', the ledger has no such row'
+        ELSE 'the ledger has it as ' || l.state || ', emails as ' || e.status
+    END AS text
+FROM (SELECT send_id, state FROM send_ledger WHERE kind IN ('campaign', 'reply')) AS l
+FULL JOIN emails e ON e.id = l.send_id
+LEFT JOIN expected x ON x.state = l.state
+WHERE e.id IS NULL OR l.send_id IS NULL OR e.status::text <> ALL (x.statuses)
+ORDER BY 1
+"""
+LEDGER_AGAINST_JOURNAL = """
+WITH told AS (
+    SELECT substr(subject, length('email/') + 1)::uuid AS send_id,
+        count(*) FILTER (WHERE type = 'email.queued') AS queued,
+        count(*) FILTER (WHERE type = 'email.sent') AS sent,
+        count(*) FILTER (WHERE type = 'email.unknown') AS unknown,
+        count(*) FILTER (WHERE type IN ('bounce.hard', 'bounce.soft', 'bounce.blocked', 'email.failed')) AS refused,
+        count(*) FILTER (WHERE type = 'email.cancelled') AS cancelled
+    FROM event_log
+    WHERE subject LIKE 'email/%'
+    GROUP BY subject
+)
+SELECT coalesce(l.send_id, t.send_id) AS id,
+    concat(
+        'the ledger has it as ', coalesce(l.state, 'nothing'), ', the journal tells ', coalesce(t.queued, 0), ' queued, ',
+        coalesce(t.sent, 0), ' sent, ', coalesce(t.unknown, 0), ' unknown, ', coalesce(t.refused, 0), ' refused, ',
+        coalesce(t.cancelled, 0), ' cancelled'
+    ) AS text
+FROM send_ledger l
+FULL JOIN told t ON t.send_id = l.send_id
+WHERE l.send_id IS NULL
+    OR coalesce(t.queued, 0) = 0
+    OR coalesce(t.sent, 0) <> (l.state = 'accepted')::int
+    OR (l.state = 'unknown' AND coalesce(t.unknown, 0) = 0)
+    OR (l.state = 'rejected' AND coalesce(t.refused, 0) = 0)
+    OR (l.state IN ('suppressed', 'stopped', 'expired') AND coalesce(t.cancelled, 0) = 0)
+ORDER BY 1
+"""
+READ_JOURNAL = """
+SELECT stream_seq, event_id, body
+FROM event_log
+WHERE stream_seq > $1 AND stream_seq <= $2
+ORDER BY stream_seq
+"""
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Two sources that tell different things about one send or one event."""
+
+    between: str
+    id: str
+    text: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared, in rows and messages, and every disagreement; `unpublished` events wait for the relay."""
+
+    ledger: int
+    emails: int
+    event_log: int
+    unpublished: int
+    stream: int
+    disagreements: list[Disagreement]
+
+    @property
+    def agree(self) -> bool:
+        """Whether nothing was found."""
+        return not self.disagreements
+
+
+async def verify_sends(database_url: str, nats_url: str) -> Verdict:
+    """Compares all four, on a running system too; needs a login that may read every table (the owner's).
+
+    Raises:
+        OSError, asyncpg.PostgresError, nats.errors.Error: a server cannot be reached.
+
+    """
+    connection = await asyncpg.connect(database_url, timeout=5)
+    try:
+        await prepare_connection(connection)
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            counts = await connection.fetchrow(COUNT_ROWS)
+            assert counts is not None  # noqa: S101 - a SELECT without FROM has one row
+            found = await _ask(connection, "ledger and emails", LEDGER_AGAINST_EMAILS)
+            found += await _ask(connection, "ledger and journal", LEDGER_AGAINST_JOURNAL)
+            stream, different = await _compare_stream(connection, nats_url, upto=counts["last_seq"])
+    finally:
+        await connection.close()
+    return Verdict(
+        ledger=counts["ledger"],
+        emails=counts["emails"],
+        event_log=counts["event_log"],
+        unpublished=counts["unpublished"],
+        stream=stream,
+        disagreements=found + different,
+    )
+
+
+async def _ask(connection: Connection, between: str, query: str) -> list[Disagreement]:
+    rows = await connection.fetch(query)
+    return [Disagreement(between=between, id=str(row["id"]), text=row["text"]) for row in rows]
+
+
+async def _compare_stream(connection: Connection, nats_url: str, *, upto: int) -> tuple[int, list[Disagreement]]:
+    """The stream's size, and each place up to `upto` where journal and stream differ: missing, strange, other bytes."""
+    found: list[Disagreement] = []
+    reached = 0
+    async with connected(nats_url) as client:
+        size, last_seq = await stream_size(client)
+        async with aclosing(read_stream(client, upto=min(upto, last_seq))) as batches:
+            async for batch in batches:
+                journal = await connection.fetch(READ_JOURNAL, reached, batch[-1].seq)
+                found += _compare_batch(journal, batch)
+                reached = batch[-1].seq
+    found += _compare_batch(await connection.fetch(READ_JOURNAL, reached, upto), [])
+    return size, found
+
+
+def _compare_batch(journal: Sequence[asyncpg.Record], stored: Sequence[Stored]) -> list[Disagreement]:
+    ours = {row["stream_seq"]: row for row in journal}
+    theirs = {message.seq: message.body for message in stored}
+    found: list[Disagreement] = []
+    for seq in sorted(ours.keys() | theirs.keys()):
+        if seq not in ours:
+            found.append(_differ(open_envelope(theirs[seq]).id, f"only the stream has it, at {seq}"))
+        elif seq not in theirs:
+            found.append(
+                _differ(ours[seq]["event_id"], f"the journal says it lies at {seq}, the stream has nothing there")
+            )
+        elif ours[seq]["body"] != theirs[seq]:
+            found.append(_differ(ours[seq]["event_id"], f"the stream has other bytes at {seq} than the journal"))
+    return found
+
+
+def _differ(event_id: UUID, text: str) -> Disagreement:
+    return Disagreement(between="journal and stream", id=str(event_id), text=text)
