@@ -62,7 +62,8 @@ WITH told AS (
 )
 SELECT coalesce(l.send_id, t.send_id) AS id,
     concat(
-        'the ledger has it as ', coalesce(l.state, 'nothing'), ', the journal tells ', coalesce(t.queued, 0), ' queued, ',
+        'the ledger has it as ', coalesce(l.state, 'nothing'), ', the journal tells ',
+        coalesce(t.queued, 0), ' queued, ',
         coalesce(t.sent, 0), ' sent, ', coalesce(t.unknown, 0), ' unknown, ', coalesce(t.refused, 0), ' refused, ',
         coalesce(t.cancelled, 0), ' cancelled'
     ) AS text
