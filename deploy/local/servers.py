@@ -115,6 +115,7 @@ class Postgres:
         with _locked(directory) as (home, held):
             data = home / "data"
             await _end_left_over(_first_line_pid(data / "postmaster.pid"), marker=str(data))
+            _claim_stale(data / "postmaster.pid")
             password = kept_secret(home / "owner-password")
             account = _account(home)
             if account is not None:
@@ -124,7 +125,11 @@ class Postgres:
             process, port = await _start_postgres(home, port, account)
             child = _Child(process=process, directory=held.pop_all())
         url = f"postgresql://{OWNER}:{password}@127.0.0.1:{port}"
-        await _make_database(f"{url}/postgres")
+        try:
+            await _make_database(f"{url}/postgres")
+        except BaseException:
+            await child.stop(signal.SIGINT)
+            raise
         return cls(url=f"{url}/{DATABASE}", port=port, _child=child)
 
     @property
@@ -331,6 +336,16 @@ def _locked(directory: Path) -> Generator[tuple[Path, contextlib.ExitStack]]:
 def _first_line_pid(pid_file: Path) -> int | None:
     first = pid_file.read_text().partition("\n")[0] if pid_file.exists() else ""
     return int(first) if first.isdigit() else None
+
+
+def _claim_stale(pid_file: Path) -> None:
+    """Puts our pid into what a killed postmaster left: PostgreSQL refuses a living stranger's pid, not its parent's.
+
+    The rest stays, by which it finds out whether children of the killed one still use the shared memory.
+    """
+    if pid_file.exists():
+        _, newline, rest = pid_file.read_text().partition("\n")
+        pid_file.write_text(f"{os.getpid()}{newline}{rest}")
 
 
 def _free_port() -> int:
