@@ -54,6 +54,7 @@ class ReplyClassified(ReplyEvent, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "reply.classified"
 
+    email_id: UUID | None = None  # the email it answers, where known: a reply counts once it is a person's
     previous: Intent | None
     confidence: float
     model: str
