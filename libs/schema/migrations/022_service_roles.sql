@@ -60,7 +60,7 @@ BEGIN
     FOREACH t IN ARRAY ARRAY[
         'teams', 'users', 'team_members', 'domains', 'inboxes', 'inbox_settings', 'warmup_state', 'warmup_interactions',
         'lead_lists', 'leads', 'suppression_list', 'campaigns', 'campaign_inboxes', 'sequences', 'sequence_variants', 'emails',
-        'email_events', 'replies', 'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats', 'job_queue',
+        'email_events', 'replies', 'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats', 'email_outcome', 'job_queue',
         'installation', 'event_log', 'event_handled', 'parked', 'projection_offset', 'sequence_version', 'enrollments',
         'send_ledger', 'lead_stop', 'breaker', 'imap_cursor', 'inbound_raw', 'invitation', 'api_keys', 'audit_log',
         'idempotency_key', 'tracked_link', 'webhook_delivery'
@@ -88,13 +88,14 @@ DECLARE
     reads TEXT;
     writes TEXT;
 BEGIN
-    -- Table, who reads, who writes; audit and repeated requests are written for a viewer's request too.
+    -- Table, who reads, who writes, what writing is; audit and repeated requests are written for a viewer's request too.
     FOREACH t SLICE 1 IN ARRAY ARRAY[
-        ['job_queue', 'all', 'work'], ['event_log', 'all', 'work'], ['sequence_version', 'all', 'work'],
-        ['enrollments', 'all', 'none'], ['send_ledger', 'all', 'none'], ['lead_stop', 'all', 'work'], ['breaker', 'all', 'none'],
-        ['inbound_raw', 'all', 'none'], ['imap_cursor', 'all', 'none'], ['invitation', 'manage', 'manage'],
-        ['api_keys', 'manage', 'manage'], ['audit_log', 'manage', 'all'], ['idempotency_key', 'all', 'all'],
-        ['tracked_link', 'all', 'work'], ['webhook_delivery', 'all', 'none']
+        ['event_log', 'all', 'work', 'add'], ['job_queue', 'all', 'work', 'add'], ['sequence_version', 'all', 'work', 'add'],
+        ['lead_stop', 'all', 'work', 'add'], ['tracked_link', 'all', 'work', 'add'], ['audit_log', 'manage', 'all', 'add'],
+        ['idempotency_key', 'all', 'all', 'change'], ['invitation', 'manage', 'manage', 'change'],
+        ['api_keys', 'manage', 'manage', 'change'],
+        ['enrollments', 'all', 'none', ''], ['send_ledger', 'all', 'none', ''], ['breaker', 'all', 'none', ''],
+        ['inbound_raw', 'all', 'none', ''], ['imap_cursor', 'all', 'none', ''], ['webhook_delivery', 'all', 'none', '']
     ] LOOP
         reads := CASE t[2] WHEN 'manage' THEN managers ELSE mine END;
         writes := CASE t[3] WHEN 'manage' THEN managers WHEN 'work' THEN workers ELSE mine END;
@@ -102,8 +103,9 @@ BEGIN
         CONTINUE WHEN t[3] = 'none';
         EXECUTE format('CREATE POLICY "Requests add for their team" ON %I FOR INSERT TO coldstream_tenant WITH CHECK (%s)',
             t[1], writes);
-        EXECUTE format('CREATE POLICY "Requests change their team" ON %I FOR UPDATE TO coldstream_tenant USING (%s) WITH CHECK (%s)',
-            t[1], writes, writes);
+        CONTINUE WHEN t[4] = 'add';
+        EXECUTE format('CREATE POLICY "Requests change for their team" ON %I FOR UPDATE TO coldstream_tenant'
+            ' USING (%s) WITH CHECK (%s)', t[1], writes, writes);
         EXECUTE format('CREATE POLICY "Requests remove from their team" ON %I FOR DELETE TO coldstream_tenant USING (%s)',
             t[1], writes);
     END LOOP;
@@ -258,7 +260,8 @@ GRANT SELECT ON inbox_daily_stats TO coldstream_warmup;
 
 -- 11. analytics ------------------------------------------------------------------------------------------------------------------
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON email_events, daily_stats, inbox_daily_stats, projection_offset TO coldstream_analytics;
+GRANT SELECT, INSERT, UPDATE, DELETE ON email_events, email_outcome, daily_stats, inbox_daily_stats, projection_offset
+    TO coldstream_analytics;
 GRANT UPDATE (lead_count, sent_count, delivered_count, opened_count, clicked_count, replied_count, bounced_count,
     unsubscribed_count) ON campaigns TO coldstream_analytics;
 GRANT UPDATE (sent_count) ON campaign_inboxes TO coldstream_analytics;
@@ -271,5 +274,5 @@ GRANT SELECT ON replies TO coldstream_analytics;
 GRANT EXECUTE ON FUNCTION reset_daily_counters(), app.reset_daily_counters(TIMESTAMPTZ),
     app.make_month_partitions(TIMESTAMPTZ, TIMESTAMPTZ) TO coldstream_analytics;
 -- Where a rebuild builds, beside what is live (design.md §9.6).
-CREATE SCHEMA shadow;
-GRANT USAGE, CREATE ON SCHEMA shadow TO coldstream_analytics;
+CREATE SCHEMA analytics_shadow;
+GRANT USAGE, CREATE ON SCHEMA analytics_shadow TO coldstream_analytics;
