@@ -28,9 +28,6 @@ CREATE TABLE daily_stats (
     created_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
 
-    -- Ours: of emails_bounced, those that the SMTP dialogue refused, so that they were tried and never sent.
-    emails_refused INTEGER NOT NULL DEFAULT 0 CHECK (emails_refused >= 0),
-
     UNIQUE(team_id, date)
 );
 
@@ -55,10 +52,9 @@ CREATE TABLE inbox_daily_stats (
     -- Health metrics
     health_score INTEGER CHECK (health_score BETWEEN 0 AND 100),
 
-    -- Ours: filled from the inbox when not given (014); what the rate columns of inboxes need by day too; times of the first and
-    -- the last event counted.
+    -- Ours: filled from the inbox when not given (014); times of the first and last event counted. The rate columns of inboxes
+    -- need opens and replies by day too.
     team_id UUID NOT NULL,
-    campaign_refused INTEGER NOT NULL DEFAULT 0 CHECK (campaign_refused >= 0),
     campaign_opened INTEGER NOT NULL DEFAULT 0 CHECK (campaign_opened >= 0),
     campaign_replied INTEGER NOT NULL DEFAULT 0 CHECK (campaign_replied >= 0),
     created_at TIMESTAMPTZ,
@@ -70,25 +66,3 @@ CREATE TABLE inbox_daily_stats (
 
 CREATE INDEX idx_inbox_daily_stats_inbox_date ON inbox_daily_stats(inbox_id, date);
 CREATE INDEX idx_inbox_daily_stats_team ON inbox_daily_stats(team_id, date);
-
--- Ours: what the stream has said of one campaign email so far, so that each number above counts it once.
-CREATE TABLE email_outcome (
-    email_id UUID PRIMARY KEY,
-    team_id UUID NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
-    campaign_id UUID,
-    inbox_id UUID,
-    step_id UUID,
-    variant_id UUID,
-    sent_on DATE,
-    inbox_sent_on DATE,
-    sent BOOLEAN NOT NULL DEFAULT FALSE,
-    delivered BOOLEAN NOT NULL DEFAULT FALSE,
-    returned BOOLEAN NOT NULL DEFAULT FALSE,
-    bounced BOOLEAN NOT NULL DEFAULT FALSE,
-    opened BOOLEAN NOT NULL DEFAULT FALSE,
-    clicked BOOLEAN NOT NULL DEFAULT FALSE,
-    unsubscribed BOOLEAN NOT NULL DEFAULT FALSE,
-    human_replies INTEGER NOT NULL DEFAULT 0 CHECK (human_replies >= 0)
-);
-
-CREATE INDEX idx_email_outcome_team ON email_outcome(team_id);

@@ -60,7 +60,7 @@ BEGIN
     FOREACH t IN ARRAY ARRAY[
         'teams', 'users', 'team_members', 'domains', 'inboxes', 'inbox_settings', 'warmup_state', 'warmup_interactions',
         'lead_lists', 'leads', 'suppression_list', 'campaigns', 'campaign_inboxes', 'sequences', 'sequence_variants', 'emails',
-        'email_events', 'replies', 'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats', 'email_outcome', 'job_queue',
+        'email_events', 'replies', 'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats', 'job_queue',
         'installation', 'event_log', 'event_handled', 'parked', 'projection_offset', 'sequence_version', 'enrollments',
         'send_ledger', 'lead_stop', 'breaker', 'imap_cursor', 'inbound_raw', 'invitation', 'api_keys', 'audit_log',
         'idempotency_key', 'tracked_link', 'webhook_delivery'
@@ -260,7 +260,7 @@ GRANT SELECT ON inbox_daily_stats TO coldstream_warmup;
 
 -- 11. analytics ------------------------------------------------------------------------------------------------------------------
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON email_events, email_outcome, daily_stats, inbox_daily_stats, projection_offset
+GRANT SELECT, INSERT, UPDATE, DELETE ON email_events, daily_stats, inbox_daily_stats, projection_offset
     TO coldstream_analytics;
 GRANT UPDATE (lead_count, sent_count, delivered_count, opened_count, clicked_count, replied_count, bounced_count,
     unsubscribed_count) ON campaigns TO coldstream_analytics;
@@ -274,5 +274,5 @@ GRANT SELECT ON replies TO coldstream_analytics;
 GRANT EXECUTE ON FUNCTION reset_daily_counters(), app.reset_daily_counters(TIMESTAMPTZ),
     app.make_month_partitions(TIMESTAMPTZ, TIMESTAMPTZ) TO coldstream_analytics;
 -- Where a rebuild builds, beside what is live (design.md §9.6).
-CREATE SCHEMA analytics_shadow;
-GRANT USAGE, CREATE ON SCHEMA analytics_shadow TO coldstream_analytics;
+CREATE SCHEMA shadow;
+GRANT USAGE, CREATE ON SCHEMA shadow TO coldstream_analytics;
