@@ -4,9 +4,12 @@ Never applies a file that differs from what it was when it was applied somewhere
 """
 
 import asyncio
+import base64
 import hashlib
+import hmac
+import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +25,11 @@ _CREATED = re.compile(
     r"^CREATE (?:OR REPLACE )?(SCHEMA|TABLE|TYPE|SEQUENCE|FUNCTION) (?:IF NOT EXISTS )?([a-z_.]+)", re.MULTILINE
 )
 _LOCK_KEY = 6_038_471_192  # any number that is nobody else's
-# Polled: a waiting pg_advisory_lock() holds a snapshot that CREATE INDEX CONCURRENTLY of the other runner would wait for.
+# Polled: for the snapshot of a waiting pg_advisory_lock() the other runner's CREATE INDEX CONCURRENTLY would wait.
 _LOCK_POLL_S = 0.1
 _LOCK_WAIT_S = 120.0
 _CONNECT_TIMEOUT_S = 10.0
+_SCRAM_ROUNDS = 4096  # PostgreSQL's own number; the passwords are random, so more would only slow every connection
 
 CREATE_JOURNAL = """
 CREATE SCHEMA IF NOT EXISTS ops;
@@ -91,10 +95,11 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 async def migrate(dsn: str, *, passwords: Mapping[str, str] | None = None, folder: Path = MIGRATIONS) -> list[str]:
     """Brings the database up to date; returns the names of the files that were applied now, none on a second call.
 
-    `passwords` maps a service (api, sender, …) to the password with which it may log in from now on. Two calls at the same
-    time are harmless: the second waits for the first.
+    `passwords` maps a service (api, sender, …) to the password with which it may log in from now on. Two calls at the
+    same time are harmless: the second waits for the first.
 
     Raises:
+        ValueError: a password is not of printable ASCII.
         MigrationError: an applied file was changed or is missing, or a new one has a number below an applied one.
         TimeoutError: another migration has been running for two minutes.
         asyncpg.PostgresError: a file failed; it left nothing behind, those before it are applied.
@@ -147,18 +152,33 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 
 
 async def _give_login(connection: Connection, service: str, password: str) -> None:
+    # Hashed here, because ALTER ROLE takes no parameters and its text may end up in the server's log.
+    verifier = _scram_verifier(password, os.urandom(16))
     statement = await connection.fetchval(
-        "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', 'coldstream_' || $1::text, $2::text)", service, password
+        "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', 'coldstream_' || $1::text, $2::text)", service, verifier
     )
     await connection.execute(statement)
 
 
+def _scram_verifier(password: str, salt: bytes) -> str:
+    """What PostgreSQL stores for a password (RFC 5803 with RFC 7677's hash), so that it need not see the password."""
+    if not (password.isascii() and password.isprintable()):
+        raise ValueError("a service's password has to be of printable ASCII")  # anything else needs SASLprep
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ROUNDS)
+    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored_key, server_key))
+    return f"SCRAM-SHA-256${_SCRAM_ROUNDS}:{salt64}${stored64}:{server64}"
+
+
 @asynccontextmanager
-async def _locked_connection(dsn: str) -> AsyncIterator[Connection]:
+async def _locked_connection(dsn: str) -> AsyncGenerator[Connection]:
     connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S)
     try:
         async with asyncio.timeout(_LOCK_WAIT_S):
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+            while not await connection.fetchval(  # noqa: ASYNC110 - who holds it is another process
+                "SELECT pg_try_advisory_lock($1)", _LOCK_KEY
+            ):
                 await asyncio.sleep(_LOCK_POLL_S)
         yield connection
     finally:
