@@ -1,0 +1,1 @@
+"""Event → rows, as values: pure, and the same for the live projection and a rebuild."""
