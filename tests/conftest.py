@@ -21,7 +21,9 @@ import nats
 import pytest
 
 from deploy.local.servers import Nats, Postgres
+from libs.schema.migrate import migrate
 from libs.schema.runtime.db import Connection, prepare_connection
+from libs.schema.runtime.streams import ensure_streams
 from tests.support import DB_PASSWORDS
 
 MIGRATIONS = Path(__file__).parent.parent / "libs" / "schema" / "migrations"
@@ -80,8 +82,6 @@ def postgres_url() -> str:
 @pytest.fixture(scope="session")
 async def template_database(postgres_url: str) -> str:
     """The name of a migrated database to copy; made by the first who comes, named by what the migrations say."""
-    from libs.schema.migrate import migrate  # noqa: PLC0415
-
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(MIGRATIONS.glob("*.sql")))).hexdigest()
     name = f"coldstream_template_{digest[:12]}"
     async with _connected(postgres_url) as admin:
@@ -134,8 +134,6 @@ async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
 @pytest.fixture
 async def nats_streams(nats_url: str) -> str:
     """`nats_url` with the platform's streams and consumers set up."""
-    from libs.schema.runtime.streams import ensure_streams  # noqa: PLC0415
-
     await ensure_streams(nats_url)
     return nats_url
 
