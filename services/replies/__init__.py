@@ -1,0 +1,18 @@
+"""Replies: the only IMAP speaker. Hears what comes back, stores it raw, and says once what each message is.
+
+A reply, bounce, complaint or opt-out stops the person's sequences in the transaction that records it, under the
+barrier lock. Never changes a mailbox (no flag, not even Seen), and never answers a message.
+
+Owns:
+- `inbound_raw`, `imap_cursor`, `replies`, `inboxes.last_reply_checked_at`
+- inserts `lead_stop`, `suppression_list`
+
+Reads: `inboxes` (with their sealed IMAP credentials), `send_ledger`, `emails`, `sequences`, `leads`, `event_log`.
+
+Hears: nothing yet; warm-up's engagement (`warmup.engagement_planned`) comes with warm-up.
+
+Tells:
+- `reply.received`, `lead.unsubscribed` (method "reply")
+- `bounce.hard`, `bounce.soft`, `bounce.blocked` (source "dsn")
+- `email.complained`, `email.confirmed`
+"""

@@ -1,0 +1,1 @@
+"""What a message is and means: pure decisions, bytes and values in, values out."""
