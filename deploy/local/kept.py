@@ -1,11 +1,35 @@
-"""Secrets that are made once and kept in the data directory; must never be readable by another user nor be printed."""
+"""A data directory: one launcher at a time, and secrets that are made once.
 
+Secrets must never be readable by another user nor be printed.
+"""
+
+import contextlib
+import fcntl
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import msgspec
+
+
+class ServerError(Exception):
+    """A server could not be started: in use by another launcher, or its own log says why."""
+
+
+@contextlib.contextmanager
+def locked_directory(directory: Path) -> Generator[tuple[Path, contextlib.ExitStack]]:
+    """The directory, absolute, made if missing; locked until the block ends or who took over the stack closes it."""
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    with contextlib.ExitStack() as held:
+        lock = held.enter_context((directory / "lock").open("wb"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServerError(f"{directory} is in use by another launcher") from None
+        yield directory, held
 
 
 def kept_secret(path: Path) -> str:

@@ -8,7 +8,6 @@ shuts down cleanly on, and PostgreSQL's own recovery covers the case of the serv
 import asyncio
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import pwd
@@ -20,7 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +27,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from deploy.local.kept import kept_secret, write_private
+from deploy.local.kept import ServerError, kept_secret, locked_directory, write_private
 
 START_TIMEOUT_S = 60.0  # recovery after a crash replays up to max_wal_size
 STOP_TIMEOUT_S = 30.0
@@ -75,10 +74,6 @@ authorization {{ user: {user}, password: {password} }}
 """
 
 
-class ServerError(Exception):
-    """A server could not be started: in use by another launcher, or its own log says why."""
-
-
 @dataclass(kw_only=True)
 class _Child:
     """A started server process, and the hold on its directory."""
@@ -112,7 +107,7 @@ class Postgres:
         above the binaries then get the search bit (o+x) where they lack it.
         Raises ServerError when another launcher lives there, or with the log's end.
         """
-        with _locked(directory) as (home, held):
+        with locked_directory(directory) as (home, held):
             data = home / "data"
             await _end_left_over(_first_line_pid(data / "postmaster.pid"), marker=str(data))
             _claim_stale(data / "postmaster.pid")
@@ -156,7 +151,7 @@ class Nats:
 
         Raises ServerError when a launcher lives there, or with the log's end.
         """
-        with _locked(directory) as (home, held):
+        with locked_directory(directory) as (home, held):
             config = home / "nats.conf"
             await _end_left_over(_first_line_pid(home / "pid"), marker=str(config))
             password = kept_secret(home / "password")
@@ -316,21 +311,6 @@ def _hand_over(directory: Path, account: pwd.struct_passwd) -> None:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Generator[tuple[Path, contextlib.ExitStack]]:
-    """The directory, absolute, made if missing; locked until the block ends or who took over the stack closes it."""
-    directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    with contextlib.ExitStack() as held:
-        lock = held.enter_context((directory / "lock").open("wb"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServerError(f"{directory} is in use by another launcher") from None
-        yield directory, held
 
 
 def _first_line_pid(pid_file: Path) -> int | None:
