@@ -21,7 +21,7 @@ _MAX_NAME = 253  # RFC 1035 §2.3.4, without the last dot
 _ADDRESS_BITS: Final = (1 << 32) - 1
 # Python's is_global answers "yes" for these: the 6to4 relays (RFC 7526), multicast is asked apart.
 _NOT_PUBLIC_V4: Final = (ip_network("192.88.99.0/24"),)
-# Global unicast (RFC 4291 §2.4) is 2000::/3; of it these are none: Teredo and other protocol assignments, documentation,
+# Global unicast (RFC 4291 §2.4) is 2000::/3; of it these are none: Teredo and other protocol assignments, examples,
 # and 6to4, which carries an IPv4 address that a relay would connect to. Teredo and 6to4 are dead: nobody's mail is
 # there.
 _PUBLIC_V6: Final = ip_network("2000::/3")

@@ -8,7 +8,7 @@ import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dangerous_allow_networks: tuple[str, ...] = ()
     extra_ca_file: str | None = None  # PEM, trusted besides the system's
     ops_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0  # /livez, /readyz, /metrics; 0 = none
+    ops_host: str = "127.0.0.1"  # 0.0.0.0 in a container, whose network is its own
+    # How long work in hand may take to end after SIGTERM, seconds; whoever sends SIGKILL must wait longer.
+    drain_timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 45.0
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
     otlp_endpoint: str | None = None  # where traces go; none = nowhere
 
@@ -56,7 +59,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
-    """The settings out of COLDSTREAM_<FIELD>, or of the file that COLDSTREAM_<FIELD>_FILE names (less its last newline).
+    """The settings out of COLDSTREAM_<FIELD>, or the file that COLDSTREAM_<FIELD>_FILE names (less its last newline).
 
     Raises:
         SettingsError: names every variable that is missing or wrong, all at once.
@@ -114,5 +117,5 @@ def _from_base64(text: str) -> bytes:
 
 def _mend(kind: Any) -> str:
     info = msgspec.inspect.type_info(kind)
-    schema: dict[str, Any] = info.extra_json_schema or {} if isinstance(info, msgspec.inspect.Metadata) else {}
-    return f"; set it to {schema['description']}" if "description" in schema else ""
+    schema = cast("dict[str, Any] | None", getattr(info, "extra_json_schema", None))
+    return f"; set it to {schema['description']}" if schema and "description" in schema else ""
