@@ -4,15 +4,17 @@ Never counts in another way than the live projection does, and changes a live ro
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from libs.schema.events.base import UnknownEventError, open_envelope, open_event
+from libs.schema.runtime.auditor import event_id
 from libs.schema.runtime.db import Connection, prepare_connection
-from libs.schema.runtime.project import Projected
+from libs.schema.runtime.project import Offset, Projected
 from libs.schema.runtime.streams import StreamLink, StreamMessage
 from services.analytics.handlers import Counting
 from services.analytics.queries import shadow
@@ -29,7 +31,7 @@ class RebuildRunningError(Exception):
 
 
 class StreamCutError(Exception):
-    """The stream does not hold all events up to the live offset; the auditor of a running service refills it."""
+    """The stream is not the one that analytics has counted, or not all of it; a running service's auditor mends it."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,39 +61,56 @@ async def rebuild(database_url: str, nats_url: str, *, apply: bool = False) -> D
             raise RebuildRunningError("another rebuild is running; wait for it to end")
         await shadow.empty(connection)
         # What exists now holds every row that an event up to here can mean, so it is put in after the offset is read.
+        replay = _Replay(connection, link, await shadow.read_parked(connection))
         far = await shadow.read_offset(connection)
         await shadow.seed(connection)
-        events = await _replay(connection, link, 1, far)
+        await replay.go_on(far)
         async with connection.transaction():
             until = await shadow.hold_offset(connection)
             await shadow.seed(connection)
-            events += await _replay(connection, link, far + 1, until)
+            await replay.go_on(until)
             tables = [await shadow.compare(connection, mirror) for mirror in shadow.MIRRORS]
             if apply:
                 for mirror in shadow.MIRRORS:
                     await shadow.mend(connection, mirror)
     equal = all(table.equal for table in tables)
-    return Difference(until=until, events=events, equal=equal, mended=apply and not equal, tables=tables)
+    mended = apply and not equal
+    return Difference(until=until.last_seq, events=replay.events, equal=equal, mended=mended, tables=tables)
 
 
-async def _replay(connection: Connection, link: StreamLink, first: int, last: int) -> int:
-    """Applies what lies on the stream from `first` to `last`; returns how many events that were."""
-    projection, events, seq = Counting(), 0, first
-    left_out = await shadow.read_parked(connection)
-    while seq <= last:
-        messages = await link.read(seq, min(_BATCH, last - seq + 1))
-        if [message.seq for message in messages] != list(range(seq, seq + len(messages))) or not messages:
-            raise StreamCutError(f"the stream lacks the event at {seq}, and analytics has counted up to {last}")
-        batch = [each for each in _opened(messages) if each.envelope.id not in left_out]
-        async with connection.transaction():
-            await projection.apply(connection, batch)
-        events += len(batch)
-        seq += len(messages)
-    return events
+class _Replay:
+    """The stream from its first event on, applied to the tables that come first in the connection's search path."""
+
+    def __init__(self, connection: Connection, link: StreamLink, parked: Collection[UUID]) -> None:
+        self._connection = connection
+        self._link = link
+        self._parked = parked  # the live projection has not counted them either
+        self._projection = Counting()
+        self._seq = 0
+        self.events = 0
+
+    async def go_on(self, until: Offset) -> None:
+        """Applies everything up to and with the event at `until`."""
+        last: StreamMessage | None = None
+        while self._seq < until.last_seq:
+            messages = await self._link.read(self._seq + 1, min(_BATCH, until.last_seq - self._seq))
+            if not messages or messages[0].seq != self._seq + 1:
+                raise StreamCutError(f"the stream lacks the event at {self._seq + 1} of {until.last_seq}")
+            await self._apply(messages)
+            last = messages[-1]
+            self._seq = last.seq
+        if last is not None and event_id(last) != until.last_event_id:
+            raise StreamCutError(f"the stream holds another event at {until.last_seq} than analytics has counted")
+
+    async def _apply(self, messages: Sequence[StreamMessage]) -> None:
+        batch = _opened([each for each in messages if (found := event_id(each)) and found not in self._parked])
+        async with self._connection.transaction():
+            await self._projection.apply(self._connection, batch)
+        self.events += len(batch)
 
 
 def _opened(messages: Sequence[StreamMessage]) -> list[Projected]:
-    """The events that this release knows, as the live projection would get them."""
+    """The events that this release knows, as the live projection gets them."""
     opened: list[Projected] = []
     for message in messages:
         envelope = open_envelope(message.body)

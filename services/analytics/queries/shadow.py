@@ -5,10 +5,12 @@ one. Mending changes only rows that differ.
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import msgspec
 
-from libs.schema.runtime.db import Tx, fetch_all
+from libs.schema.runtime.db import Tx, fetch_all, fetch_one
+from libs.schema.runtime.project import Offset
 
 
 class Mirror(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,26 +117,26 @@ async def empty(tx: Tx) -> None:
     await tx.execute(EMPTY)
 
 
-READ_OFFSET = "SELECT last_seq FROM projection_offset WHERE projection = 'analytics'"
-HOLD_OFFSET = "SELECT last_seq FROM projection_offset WHERE projection = 'analytics' FOR UPDATE"
+READ_OFFSET = "SELECT last_seq, last_event_id FROM projection_offset WHERE projection = 'analytics'"
+HOLD_OFFSET = "SELECT last_seq, last_event_id FROM projection_offset WHERE projection = 'analytics' FOR UPDATE"
 
 
-async def read_offset(tx: Tx) -> int:
-    """How far the live projection has come; 0 before its first event."""
-    return await tx.fetchval(READ_OFFSET) or 0
+async def read_offset(tx: Tx) -> Offset:
+    """How far the live projection has come."""
+    return await fetch_one(tx, Offset, READ_OFFSET) or Offset()
 
 
-async def hold_offset(tx: Tx) -> int:
+async def hold_offset(tx: Tx) -> Offset:
     """The same, and the live projection waits there until the transaction ends."""
-    return await tx.fetchval(HOLD_OFFSET) or 0
+    return await fetch_one(tx, Offset, HOLD_OFFSET) or Offset()
 
 
-PARKED = "SELECT event_id FROM parked WHERE consumer = 'analytics' AND retried_at IS NULL"
+READ_PARKED = "SELECT event_id FROM parked WHERE consumer = 'analytics'"
 
 
-async def read_parked(tx: Tx) -> set[object]:
-    """The ids of the events that the live projection could not apply, and that nobody has run again."""
-    return {record["event_id"] for record in await tx.fetch(PARKED)}
+async def read_parked(tx: Tx) -> set[UUID]:
+    """The ids of the events that the live projection could not apply and has not applied since."""
+    return {record["event_id"] for record in await tx.fetch(READ_PARKED)}
 
 
 async def seed(tx: Tx) -> None:
