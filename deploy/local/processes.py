@@ -145,6 +145,17 @@ async def answers_ready(port: int) -> bool:
     return status.split()[1:2] == [b"200"]
 
 
+async def listens(port: int) -> bool:
+    """Whether anybody takes connections on this port of 127.0.0.1."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log, or nothing when there is none."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""

@@ -1,0 +1,103 @@
+"""Commands on the database: migrate, reset, replay, verify-sends."""
+
+import os
+
+import msgspec
+
+from deploy.commands.terminal import DONE, NO, carry_out, print_json, print_line, print_table, progress
+from deploy.local.platform import SERVICES
+from deploy.local.verify import Verdict
+from deploy.local.verify import verify_sends as compare
+from libs.schema import migrate as migrations
+from libs.schema.runtime.streams import ensure_streams
+from services.analytics.queries.shadow import TableDifference
+from services.analytics.rebuild import RebuildRunningError, StreamCutError, rebuild
+
+SHOWN = 100  # disagreements printed as text; --json has all
+
+
+def migrate(database_url: str, nats_url: str | None) -> int:
+    """Applies what is missing and names it; a second call applies nothing. Logins with a password set get it."""
+
+    async def work() -> int:
+        applied = await migrations.migrate(database_url, passwords=_passwords())
+        for name in applied:
+            print_line(name)
+        progress.print(f"{len(applied)} applied" if applied else "nothing to apply")
+        if nats_url is not None:
+            await ensure_streams(nats_url)
+            progress.print("stream and consumers are there")
+        return DONE
+
+    try:
+        return carry_out(work())
+    except migrations.MigrationError as error:
+        progress.print(str(error), markup=False)
+        return NO
+
+
+def _passwords() -> dict[str, str]:
+    """What each service may log in with, from COLDSTREAM_DB_PASSWORD_SENDER and so on; others stay as they are."""
+    variables = {service: f"COLDSTREAM_DB_PASSWORD_{service.upper()}" for service in SERVICES}
+    return {service: os.environ[variable] for service, variable in variables.items() if variable in os.environ}
+
+
+def reset(database_url: str, *, yes: bool) -> int:
+    """Drops everything that `migrate` made; without `yes` it only says so and returns NO."""
+    if not yes:
+        progress.print("this drops every table of Coldstream with all its rows; say --yes")
+        return NO
+
+    async def work() -> int:
+        await migrations.reset(database_url)
+        progress.print("dropped; `coldstream migrate` makes it anew")
+        return DONE
+
+    return carry_out(work())
+
+
+def replay(database_url: str, nats_url: str, *, apply: bool, as_json: bool) -> int:
+    """Prints what a rebuild from the first event finds, table by table; NO when it differs from what was live."""
+
+    async def work() -> int:
+        difference = await rebuild(database_url, nats_url, apply=apply)
+        if as_json:
+            print_json(difference)
+        else:
+            columns = [field.name for field in msgspec.structs.fields(TableDifference)]
+            rows = [[str(getattr(table, column)) for column in columns] for table in difference.tables]
+            print_table(columns, rows)
+            outcome = "equal" if difference.equal else "mended" if difference.mended else "different"
+            progress.print(f"{difference.events} events up to {difference.until}: {outcome}")
+        return DONE if difference.equal else NO
+
+    try:
+        return carry_out(work())
+    except (RebuildRunningError, StreamCutError) as error:
+        progress.print(str(error), markup=False)
+        return NO
+
+
+def verify_sends(database_url: str, nats_url: str, *, as_json: bool) -> int:
+    """Prints what was compared and what does not agree; NO if anything does not."""
+
+    async def work() -> int:
+        verdict = await compare(database_url, nats_url)
+        _show_verdict(verdict, as_json=as_json)
+        return DONE if verdict.agree else NO
+
+    return carry_out(work())
+
+
+def _show_verdict(verdict: Verdict, *, as_json: bool) -> None:
+    if as_json:
+        print_json(verdict)
+        return
+    if not verdict.agree:
+        shown = verdict.disagreements[:SHOWN]
+        print_table(["between", "id", "what"], [[found.between, found.id, found.text] for found in shown])
+    progress.print(
+        f"{verdict.ledger} in the ledger, {verdict.emails} emails, {verdict.event_log} events in the journal, "
+        f"{verdict.stream} in the stream, {verdict.unpublished} not published yet: "
+        f"{len(verdict.disagreements)} disagreements"
+    )

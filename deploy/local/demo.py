@@ -1,0 +1,130 @@
+"""`coldstream demo`: a whole campaign in a sandbox world, its sender killed on the way, and the receipt at the end.
+
+Must never take a shortcut around the platform: what a user would do goes through the API, what time would do through
+the clock, and only the promises are looked up in the tables.
+"""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from deploy.local.campaign import build_campaign
+from deploy.local.driver import Driver, open_sandbox
+from deploy.local.platform import Platform, Say
+from deploy.local.receipt import Counted, count
+from deploy.local.stream import opened
+from libs.schema.runtime.db import Pool, close_pool, open_pool
+from services.analytics.rebuild import rebuild
+
+# The sender is killed when it has passed the point of no return this often, as shares of the leads.
+KILL_AT = (0.2, 0.7, 1.3)
+KILL_LOOK_S = 0.005
+IS_FLYING = """
+SELECT (SELECT count(*) FROM send_ledger WHERE committed_at IS NOT NULL) >= $1
+    AND EXISTS (SELECT FROM send_ledger WHERE state IN ('claimed', 'in_data'))
+"""
+LOOK = """
+SELECT
+    (SELECT count(*) FROM enrollments WHERE state IN ('active', 'held')) AS in_sequence,
+    (SELECT count(*) FROM enrollments WHERE state = 'finished') AS finished,
+    (SELECT count(*) FROM enrollments WHERE state IN ('stopped', 'failed')) AS stopped,
+    (SELECT count(*) FROM send_ledger WHERE state = 'accepted') AS accepted,
+    (SELECT count(*) FROM send_ledger WHERE state = 'unknown') AS unknown,
+    (SELECT count(*) FROM replies) AS replies,
+    (SELECT count(*) FROM event_log) AS events
+"""
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """What the live table shows."""
+
+    business_time: datetime
+    in_sequence: int
+    finished: int
+    stopped: int
+    accepted: int
+    unknown: int
+    replies: int
+    events: int
+    kills: int
+
+
+class Play:
+    """One demo, from an empty directory to its receipt."""
+
+    def __init__(self, directory: Path, *, leads: int, say: Say) -> None:
+        self._directory = directory
+        self._leads = leads
+        self._say = say
+        self._driver: Driver | None = None
+        self._pool: Pool | None = None
+        self._kills = 0
+
+    async def run(self) -> Counted:
+        """Plays it to the end and stops everything.
+
+        Raises:
+            ServerError, ProcessError: something did not start.
+            StuckError: the campaign does not come to its end.
+
+        """
+        began = time.monotonic()
+        async with AsyncExitStack() as stack:
+            platform = await Platform.start(self._directory, say=self._say, prepare=_begin_on_a_monday)
+            stack.push_async_callback(platform.stop)
+            self._pool = await open_pool(platform.ready.database_url, application_name="coldstream-demo", max_size=4)
+            stack.push_async_callback(close_pool, self._pool)
+            link = await stack.enter_async_context(opened(platform.ready.nats_url))
+            world = await platform.world()
+            stack.push_async_callback(world.close)
+            self._driver = await Driver.open(self._pool, link, world)
+            await build_campaign(platform.ready, leads=self._leads)
+            self._say(f"a campaign to {self._leads} people is active; from now on the clock jumps")
+            await self._play(platform, self._driver, self._pool)
+            self._say(f"everybody is at their end, on {self._driver.now():%d %B %Y}, after {self._kills} kills")
+            difference = await rebuild(platform.url_of("analytics"), platform.ready.nats_url)
+            return await count(
+                self._pool,
+                platform.ready.nats_url,
+                platform.smtp_log,
+                rebuild_equal=difference.equal,
+                seconds=time.monotonic() - began,
+            )
+
+    async def look(self) -> Scene | None:
+        """What the live table shows; None before there is a campaign."""
+        if self._driver is None or self._pool is None:
+            return None
+        row = await self._pool.fetchrow(LOOK)
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        return Scene(**row, business_time=self._driver.now(), kills=self._kills)
+
+    async def _play(self, platform: Platform, driver: Driver, pool: Pool) -> None:
+        killing = asyncio.create_task(self._kill_on_the_way(platform, pool))
+        try:
+            await driver.play()
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
+
+    async def _kill_on_the_way(self, platform: Platform, pool: Pool) -> None:
+        """SIGKILL for the sender, each time while it has a mail in its hands."""
+        for share in KILL_AT:
+            while not await pool.fetchval(IS_FLYING, int(share * self._leads)):  # noqa: ASYNC110 - rows have no Event
+                await asyncio.sleep(KILL_LOOK_S)
+            self._kills += platform.children["sender"].kill()
+
+
+async def _begin_on_a_monday(database_url: str) -> None:
+    """Makes the installation a sandbox whose time begins next Monday, before anybody's window opens."""
+    today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await open_sandbox(connection, today + timedelta(days=7 - today.weekday()))
+    finally:
+        await connection.close()

@@ -1,0 +1,151 @@
+"""The jumping clock of a sandbox: when nothing is left to do now, business time goes on to the next due instant.
+
+Must never jump while anything is under way, or the world would seem slower than it is; and never back.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from deploy.local.sandbox.control import Control
+from libs.schema.events import STREAM
+from libs.schema.runtime.db import Pool, Tx, to_struct
+from libs.schema.runtime.streams import StreamLink
+
+# Slots of several inboxes that lie within one step go out together; a longer step would send them visibly late.
+STEP = timedelta(seconds=120)
+# After the last mail: the sender calls it delivered a day later, if no bounce came.
+GRACE = timedelta(hours=25)
+POLL_S = 0.02
+STUCK_S = 90.0  # a killed sender needs some seconds; what stands still for longer does not move by itself
+CONSUMER = "sender"
+
+MOVE_CLOCK = "UPDATE installation SET sandbox = true, clock_offset = greatest(clock_offset, $1)"
+READ_OFFSET = "SELECT clock_offset FROM installation"
+LOOK = """
+SELECT
+    (SELECT count(*) FROM event_log WHERE stream_seq IS NULL OR stream_seq < 0) AS unpublished,
+    (SELECT coalesce(max(stream_seq), 0) FROM event_log)
+        - (SELECT coalesce(min(last_seq), 0) FROM projection_offset) AS unprojected,
+    (SELECT count(*) FROM send_ledger
+        WHERE state IN ('claimed', 'in_data') OR (state = 'queued' AND not_before <= $1)) AS unsent,
+    (SELECT count(*) FROM send_ledger WHERE state = 'unknown' AND next_settle_at <= $1) AS unsettled,
+    (SELECT count(*) FROM enrollments
+        WHERE state = 'active' AND next_at <= $1 AND coalesce(held_until, $1) <= $1) AS unplanned,
+    (SELECT count(*) FROM inbound_raw WHERE outcome IS NULL) AS unsorted,
+    (SELECT count(*) FROM inboxes WHERE coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
+"""
+NEXT_DUE = """
+SELECT least(
+    (SELECT min(not_before) FROM send_ledger WHERE state = 'queued'),
+    (SELECT min(next_settle_at) FROM send_ledger WHERE state = 'unknown'),
+    (SELECT min(greatest(next_at, held_until)) FROM enrollments WHERE state = 'active' AND next_at IS NOT NULL)
+)
+"""
+COUNT_OPEN = "SELECT count(*) FROM enrollments WHERE state IN ('active', 'held')"
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What is still to be done at this instant; all zero is quiet."""
+
+    unpublished: int
+    unprojected: int
+    unsent: int
+    unsettled: int
+    unplanned: int
+    unsorted: int
+    unpolled: int
+    unhandled: int = 0
+    undelivered: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to do before time goes on."""
+        return not any(msgspec.structs.astuple(self))
+
+
+class StuckError(Exception):
+    """Something stays undone although time stands still for it; the text says what."""
+
+
+async def open_sandbox(tx: Tx, begin: datetime) -> None:
+    """Makes the installation a sandbox whose business time is at `begin`, or where it is if that is later."""
+    await tx.execute(MOVE_CLOCK, begin - datetime.now(UTC))
+
+
+class Driver:
+    """Moves the clock of one sandbox; `Driver.open` makes it."""
+
+    def __init__(self, pool: Pool, link: StreamLink, world: Control, offset: timedelta) -> None:
+        self._pool = pool
+        self._link = link
+        self._world = world
+        self._offset = offset
+        self.jumps = 0
+
+    @classmethod
+    async def open(cls, pool: Pool, link: StreamLink, world: Control) -> "Driver":
+        """A driver from where the installation's clock is; the pool is the owner's, the installation a sandbox."""
+        offset = await pool.fetchval(READ_OFFSET)
+        await world.set_offset(offset)
+        return cls(pool, link, world, offset)
+
+    def now(self) -> datetime:
+        """Business time."""
+        return datetime.now(UTC) + self._offset
+
+    async def play(self) -> None:
+        """Goes from due instant to due instant until every enrollment is at its end and nothing more will come.
+
+        Raises:
+            StuckError: something stayed undone for STUCK_S.
+
+        """
+        while True:
+            await self.settle()
+            due = await self._next_due()
+            if due is None and await self._pool.fetchval(COUNT_OPEN):
+                raise StuckError("enrollments are open, and nothing will ever fall due for them")
+            if due is None:
+                break
+            await self.jump(max(due, self.now() + STEP))
+        await self.jump(self.now() + GRACE)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Returns when everything that is due has been done.
+
+        Raises:
+            StuckError: the same things stayed undone for STUCK_S.
+
+        """
+        seen, since = None, time.monotonic()
+        while not (waiting := await self.look()).is_quiet:
+            if waiting != seen:
+                seen, since = waiting, time.monotonic()
+            elif time.monotonic() - since > STUCK_S:
+                raise StuckError(f"nothing has moved for {STUCK_S:.0f} s at {self.now():%F %T}: {waiting}")
+            await asyncio.sleep(POLL_S)
+
+    async def jump(self, to: datetime) -> None:
+        """Sets business time to `to`, for the services and for the mail world."""
+        self._offset = max(self._offset, to - datetime.now(UTC))
+        await self._pool.execute(MOVE_CLOCK, self._offset)
+        await self._world.set_offset(self._offset)
+        self.jumps += 1
+
+    async def look(self) -> Waiting:
+        """What is left to do at this instant."""
+        world = await self._world.state()
+        row = await self._pool.fetchrow(LOOK, self.now())
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        consumer = await self._link.jetstream.consumer_info(STREAM, CONSUMER)
+        unhandled = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+        return msgspec.structs.replace(to_struct(Waiting, row), undelivered=not world.quiet, unhandled=unhandled)
+
+    async def _next_due(self) -> datetime | None:
+        ours = await self._pool.fetchval(NEXT_DUE)
+        theirs = (await self._world.state()).next_due
+        return min((due for due in (ours, theirs) if due is not None), default=None)

@@ -1,0 +1,209 @@
+"""All of Coldstream on one machine: both servers, the sandbox mail world, and one process for each role.
+
+Everything lives in one data directory, so that a second start goes on where the first one was. Must never make a second
+team, key or secret where the directory has one, and never stop a server before the processes that use it have drained.
+"""
+
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from deploy.local.kept import kept_secrets
+from deploy.local.ports import LOOPBACK, free_port, kept_ports
+from deploy.local.processes import Supervised, answers_ready, listens
+from deploy.local.sandbox.control import Control
+from deploy.local.sandbox.log import LOG_NAME
+from deploy.local.servers import Nats, Postgres
+from libs.schema.migrate import migrate
+from libs.schema.runtime.streams import ensure_streams
+
+SERVICES = ("api", "sender", "warmup", "replies", "analytics")  # each has its own login
+ROLES = ("api", "sender", "replies", "analytics")  # what runs; warm-up and webhooks have nothing to do yet
+# First nobody new is let in, then what is under way is finished, then it is counted; the world goes last.
+DRAIN_ORDER = (("api",), ("sender", "replies"), ("analytics",), ("mail",))
+MAIL_PORTS = ("smtp", "imap", "control")
+PORTS = ("api", "public", "postgres", "nats", *MAIL_PORTS)
+MAIL = "mail"  # the sandbox world's folder
+
+Say = Callable[[str], None]
+Prepare = Callable[[str], Awaitable[None]]
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is, and with what to come in: the line that `coldstream up --json` prints."""
+
+    api: str
+    public: str
+    api_key: str
+    team_id: str
+    database_url: str
+    nats_url: str
+    smtp_host: str
+    smtp_port: int
+    imap_host: str
+    imap_port: int
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """The one team and its key, kept in the data directory."""
+
+    team_id: str
+    api_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ground:
+    """What the roles stand on: both servers, set up, and what the directory keeps."""
+
+    directory: Path
+    ports: Mapping[str, int]
+    secrets: Mapping[str, str]
+    database_url: str
+    nats_url: str
+
+    def url_of(self, service: str) -> str:
+        """The database, with the login of one service."""
+        parts = urlsplit(self.database_url)
+        login = f"coldstream_{service}:{self.secrets[service]}@{parts.hostname}:{parts.port}"
+        return urlunsplit(parts._replace(netloc=login))
+
+    def environment(self, role: str) -> dict[str, str]:
+        """Everything that the role's settings are read from."""
+        return os.environ | {
+            "COLDSTREAM_DATABASE_URL": self.url_of(role),
+            "COLDSTREAM_NATS_URL": self.nats_url,
+            "COLDSTREAM_SECRET_KEY": self.key("secret_key"),
+            "COLDSTREAM_PEPPER": self.key("pepper"),
+            "COLDSTREAM_PUBLIC_URL": f"http://{LOOPBACK}:{self.ports['public']}",
+            "COLDSTREAM_DANGEROUS_ALLOW_NETWORKS": f"{LOOPBACK}/32",
+            "COLDSTREAM_EXTRA_CA_FILE": str(self.directory / MAIL / "tls" / "ca.pem"),
+            "COLDSTREAM_OPS_PORT": str(free_port()),
+        }
+
+    def key(self, name: str) -> str:
+        """A kept secret as 32 bytes in base64."""
+        return base64.b64encode(base64.urlsafe_b64decode(self.secrets[name] + "=")).decode()
+
+
+@dataclass(kw_only=True)
+class Platform:
+    """The running platform; `Platform.start` makes it."""
+
+    ready: Ready
+    children: Mapping[str, Supervised]
+    _ground: _Ground
+    _stack: AsyncExitStack
+
+    @classmethod
+    async def start(cls, directory: Path, *, api_port: int = 0, say: Say, prepare: Prepare | None = None) -> "Platform":
+        """Starts everything on `directory` and returns when every process is ready; stops what it started if one fails.
+
+        `prepare` gets the owner's database URL after the migrations and before any role runs.
+
+        Raises:
+            ServerError, ProcessError, PortTakenError: what did not start, with the end of its log.
+
+        """
+        async with AsyncExitStack() as stack:
+            ground = await _lay_ground(stack, directory, api_port, say)
+            if prepare is not None:
+                await prepare(ground.database_url)
+            access = await _team_and_key(ground)
+            children = {"mail": _mail(ground), **{role: _role(ground, role) for role in ROLES}}
+            stack.push_async_callback(_drain, children)
+            for child in children.values():
+                await child.start()
+            for child in children.values():
+                await child.wait_ready()
+                say(f"{child.name} is ready")
+            return cls(ready=_ready(ground, access), children=children, _ground=ground, _stack=stack.pop_all())
+
+    @property
+    def smtp_log(self) -> Path:
+        """What the mail world's SMTP server has written down."""
+        return self._ground.directory / MAIL / LOG_NAME
+
+    async def world(self) -> Control:
+        """A client of the mail world's control endpoint; the caller closes it."""
+        return await Control.connect(self._ground.ports["control"])
+
+    def url_of(self, service: str) -> str:
+        """The database, with the login of one service."""
+        return self._ground.url_of(service)
+
+    async def stop(self) -> None:
+        """Drains in order: no new requests, sends and polls to their end, projections, mail, servers."""
+        await self._stack.aclose()
+
+
+async def _lay_ground(stack: AsyncExitStack, directory: Path, api_port: int, say: Say) -> _Ground:
+    directory = _make(directory)
+    ports = kept_ports(directory / "ports.json", PORTS, api=api_port)
+    secrets = kept_secrets(directory / "secrets.json", [*SERVICES, "secret_key", "pepper"])
+    postgres = await Postgres.start(directory / "postgres", port=ports["postgres"])
+    stack.push_async_callback(postgres.stop)
+    say("PostgreSQL is up")
+    nats = await Nats.start(directory / "nats", port=ports["nats"])
+    stack.push_async_callback(nats.stop)
+    say("NATS is up")
+    await migrate(postgres.url, passwords={service: secrets[service] for service in SERVICES})
+    await ensure_streams(nats.url)
+    say("tables, roles and streams are there")
+    return _Ground(directory=directory, ports=ports, secrets=secrets, database_url=postgres.url, nats_url=nats.url)
+
+
+def _make(directory: Path) -> Path:
+    """The data directory, absolute, with its folders; PostgreSQL's own user must get through it to its own."""
+    (directory / "logs").mkdir(parents=True, exist_ok=True)
+    return directory.resolve()
+
+
+def _role(ground: _Ground, role: str) -> Supervised:
+    environment = ground.environment(role)
+    return Supervised(
+        name=role,
+        command=[sys.executable, "-m", "services", role],
+        environment=environment,
+        log=ground.directory / "logs" / f"{role}.log",
+        is_ready=partial(answers_ready, int(environment["COLDSTREAM_OPS_PORT"])),
+    )
+
+
+def _mail(ground: _Ground) -> Supervised:
+    ports = [word for name in MAIL_PORTS for word in (f"--{name}-port", str(ground.ports[name]))]
+    return Supervised(
+        name="mail",
+        command=[sys.executable, "-m", "deploy.local.sandbox", "--data-dir", str(ground.directory / MAIL), *ports],
+        environment=os.environ,
+        log=ground.directory / "logs" / "mail.log",
+        is_ready=partial(listens, ground.ports["control"]),
+    )
+
+
+def _ready(ground: _Ground, access: Access) -> Ready:
+    return Ready(
+        api=f"http://{LOOPBACK}:{ground.ports['api']}",
+        public=f"http://{LOOPBACK}:{ground.ports['public']}",
+        api_key=access.api_key,
+        team_id=access.team_id,
+        database_url=ground.database_url,
+        nats_url=ground.nats_url,
+        smtp_host=LOOPBACK,
+        smtp_port=ground.ports["smtp"],
+        imap_host=LOOPBACK,
+        imap_port=ground.ports["imap"],
+    )
+
+
+async def _drain(children: Mapping[str, Supervised]) -> None:
+    for names in DRAIN_ORDER:
+        await asyncio.gather(*(children[name].stop() for name in names))
