@@ -1,0 +1,1 @@
+"""Promises to an outside, against real servers."""

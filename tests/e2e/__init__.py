@@ -1,0 +1,1 @@
+"""The whole platform, one story a file."""
