@@ -172,6 +172,8 @@ GRANT SELECT (oauth_expires_at, oauth_scope),
     UPDATE (email, oauth_access_token, oauth_refresh_token, oauth_expires_at, oauth_scope, smtp_password, imap_password, deleted_at,
         revision)
     ON inboxes TO coldstream_tenant;
+-- A person pauses and resumes by hand, and it holds when the answer comes.
+GRANT UPDATE (status, status_reason, paused_at) ON inboxes TO coldstream_tenant;
 GRANT INSERT (created_at, revision), UPDATE (revision) ON inbox_settings TO coldstream_tenant;
 GRANT INSERT (created_at, revision), UPDATE (deleted_at, revision) ON lead_lists TO coldstream_tenant;
 GRANT INSERT (unsubscribe_token, created_at, revision), UPDATE (unsubscribe_token, deleted_at, revision)
