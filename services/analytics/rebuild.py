@@ -47,9 +47,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 async def rebuild(database_url: str, nats_url: str, *, apply: bool = False) -> Difference:
     """Builds every number anew up to the live projection's offset and compares, row for row.
 
-    `database_url` is analytics' own login. The live projection may run; it waits while the last events are counted and
-    compared. With `apply`, rows that differ are mended in the same transaction; the result still says what was found.
-    A second call starts anew.
+    `database_url` is analytics' own login, or one that may act as it. The live projection may run; it waits while the
+    last events are counted and compared. With `apply`, rows that differ are mended in the same transaction; the result
+    still says what was found. A second call starts anew.
 
     Raises:
         RebuildRunningError, StreamCutError: see there.
@@ -132,6 +132,8 @@ async def _connected(database_url: str) -> AsyncGenerator[Connection]:
         server_settings={
             "application_name": "coldstream-rebuild",
             "search_path": "shadow, public",
+            # Whoever asks for it: what is mended is written as the one writer of these columns.
+            "role": "coldstream_analytics",
             "statement_timeout": f"{_STATEMENT_TIMEOUT_S:.0f}s",
         },
     )

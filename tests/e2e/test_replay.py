@@ -1,7 +1,12 @@
 """Replay: journal, relay, stream and projection as they run, then everything counted again from the first event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import base64
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +21,7 @@ from services.analytics.handlers import Counting
 from services.analytics.queries import shadow
 from services.analytics.rebuild import Difference, RebuildRunningError, StreamCutError, rebuild
 from tests.analytics_world import World, make_world, random_story
-from tests.support import EPOCH, Team, role_url
+from tests.support import EPOCH, PEPPER, SECRET_KEY, Team, eventually, role_url
 
 LENGTH = 700  # more than one batch
 
@@ -34,13 +39,17 @@ class Platform:
 
     async def happen(self, story: Sequence[tuple[Team, Event]]) -> None:
         """Records the events, publishes them and lets analytics count them."""
-        async with transaction(self._pool) as tx:
-            facts = [Fact(team_id=team.id, event=event) for team, event in story]
-            await record_all(tx, facts, by="sender", at=EPOCH)
+        await self.record(story)
         while await self._relay.relay():
             pass
         while await self._projector.tick():
             pass
+
+    async def record(self, story: Sequence[tuple[Team, Event]]) -> None:
+        """Records the events, and no more."""
+        async with transaction(self._pool) as tx:
+            facts = [Fact(team_id=team.id, event=event) for team, event in story]
+            await record_all(tx, facts, by="sender", at=EPOCH)
 
     async def rebuild(self, *, apply: bool = False) -> Difference:
         return await rebuild(self.database_url, self.nats_url, apply=apply)
@@ -92,7 +101,7 @@ async def test_two_teams_are_rebuilt_side_by_side_and_one_that_is_gone_is_not_mi
 
 
 async def test_a_planted_difference_is_found_and_mended_and_nothing_else_is_touched(
-    platform: Platform, world: World, owner: Connection
+    database: str, platform: Platform, world: World, owner: Connection
 ) -> None:
     await platform.happen(random_story(world, seed=3, length=LENGTH))
     untouched = await owner.fetchval("SELECT xmin FROM sequence_variants WHERE sent_count > 0")
@@ -114,7 +123,7 @@ async def test_a_planted_difference_is_found_and_mended_and_nothing_else_is_touc
     assert [each.examples for each in difference.tables if each.table == "emails"] == [[str(world.emails[0])]]
     assert await owner.fetchval("SELECT open_count FROM emails WHERE id = $1", world.emails[0]) == 99
 
-    mending = await platform.rebuild(apply=True)
+    mending = await rebuild(database, platform.nats_url, apply=True)  # as an operator with the owner's login would
     assert wrong(mending) == found
     assert mending.mended
     assert wrong(await platform.rebuild()) == {}
@@ -143,6 +152,42 @@ async def test_events_that_come_meanwhile_do_not_disturb_the_comparison(platform
     await running
     assert [wrong(each) for each in differences] == [{}] * len(differences)
     assert len({each.until for each in differences}) > 1
+
+
+async def test_kills_of_analytics_in_the_middle_lose_and_double_nothing(
+    platform: Platform, world: World, owner: Connection, tmp_path: Path
+) -> None:
+    wanted = 0
+    environment = os.environ | {
+        "COLDSTREAM_DATABASE_URL": platform.database_url,
+        "COLDSTREAM_NATS_URL": platform.nats_url,
+        "COLDSTREAM_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
+        "COLDSTREAM_PEPPER": base64.b64encode(PEPPER).decode(),
+    }
+
+    async def counted() -> int:
+        return await owner.fetchval("SELECT coalesce(max(last_seq), 0) FROM projection_offset")
+
+    for kill in range(4):
+        before = await counted()
+        await platform.record(random_story(world, seed=kill, length=2 * LENGTH))
+        wanted += 2 * LENGTH
+        with (tmp_path / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "services", "analytics", env=environment, stdout=log, stderr=log
+            )
+        enough = wanted if kill == 3 else before + 1
+        await eventually(partial(_reached, counted, enough), timeout_s=30)
+        process.kill()
+        await process.wait()
+    assert await counted() == wanted
+    difference = await platform.rebuild()
+    assert wrong(difference) == {}
+    assert difference.events == wanted
+
+
+async def _reached(counted: Callable[[], Awaitable[int]], enough: int) -> bool:
+    return await counted() >= enough
 
 
 async def test_there_is_one_rebuild_at_a_time(platform: Platform, world: World, owner: Connection) -> None:
