@@ -31,9 +31,9 @@ class ApiClient:
         """The same for a command, each with an Idempotency-Key of its own."""
         return await asyncio.to_thread(self._ask, "POST", path, body)
 
-    async def put(self, path: str, body: Any) -> Any:
-        """The same for a replacement."""
-        return await asyncio.to_thread(self._ask, "PUT", path, body)
+    async def patch(self, path: str, body: Any) -> Any:
+        """The same for changes of what is there."""
+        return await asyncio.to_thread(self._ask, "PATCH", path, body)
 
     def _ask(self, method: str, path: str, body: Any) -> Any:
         headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}

@@ -6,9 +6,11 @@ the clock, and only the promises are looked up in the tables.
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
@@ -21,7 +23,7 @@ from deploy.local.stream import opened
 from libs.schema.runtime.db import Pool, close_pool, open_pool
 from services.analytics.rebuild import rebuild
 
-# The sender is killed when it has passed the point of no return this often, as shares of the leads.
+# When the sender is killed: messages past the point of no return, as shares of the leads.
 KILL_AT = (0.2, 0.7, 1.3)
 KILL_LOOK_S = 0.005
 IS_FLYING = """
@@ -40,6 +42,9 @@ SELECT
 """
 
 
+Chaos: TypeAlias = Callable[[Platform, Pool], Coroutine[Any, Any, None]]
+
+
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """What the live table shows."""
 
@@ -51,19 +56,20 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int
     replies: int
     events: int
-    kills: int
+    restarts: int
 
 
 class Play:
-    """One demo, from an empty directory to its receipt."""
+    """One demo, from an empty directory to its receipt; `chaos` breaks things while it runs."""
 
-    def __init__(self, directory: Path, *, leads: int, say: Say) -> None:
+    def __init__(self, directory: Path, *, leads: int, say: Say, chaos: "Chaos | None" = None) -> None:
         self._directory = directory
         self._leads = leads
         self._say = say
+        self._chaos = chaos or self._kill_the_sender
         self._driver: Driver | None = None
         self._pool: Pool | None = None
-        self._kills = 0
+        self._platform: Platform | None = None
 
     async def run(self) -> Counted:
         """Plays it to the end and stops everything.
@@ -75,7 +81,7 @@ class Play:
         """
         began = time.monotonic()
         async with AsyncExitStack() as stack:
-            platform = await Platform.start(self._directory, say=self._say, prepare=_begin_on_a_monday)
+            platform = self._platform = await Platform.start(self._directory, say=self._say, prepare=_begin_on_a_monday)
             stack.push_async_callback(platform.stop)
             self._pool = await open_pool(platform.ready.database_url, application_name="coldstream-demo", max_size=4)
             stack.push_async_callback(close_pool, self._pool)
@@ -86,7 +92,9 @@ class Play:
             await build_campaign(platform.ready, leads=self._leads)
             self._say(f"a campaign to {self._leads} people is active; from now on the clock jumps")
             await self._play(platform, self._driver, self._pool)
-            self._say(f"everybody is at their end, on {self._driver.now():%d %B %Y}, after {self._kills} kills")
+            self._say(
+                f"everybody is at their end, on {self._driver.now():%d %B %Y}, after {platform.restarts} restarts"
+            )
             difference = await rebuild(platform.url_of("analytics"), platform.ready.nats_url)
             return await count(
                 self._pool,
@@ -98,26 +106,27 @@ class Play:
 
     async def look(self) -> Scene | None:
         """What the live table shows; None before there is a campaign."""
-        if self._driver is None or self._pool is None:
+        if self._driver is None or self._pool is None or self._platform is None:
             return None
         row = await self._pool.fetchrow(LOOK)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-        return Scene(**row, business_time=self._driver.now(), kills=self._kills)
+        return Scene(**row, business_time=self._driver.now(), restarts=self._platform.restarts)
 
     async def _play(self, platform: Platform, driver: Driver, pool: Pool) -> None:
-        killing = asyncio.create_task(self._kill_on_the_way(platform, pool))
+        breaking = asyncio.create_task(self._chaos(platform, pool))
         try:
             await driver.play()
         finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
+            breaking.cancel()
+            with suppress(asyncio.CancelledError):
+                await breaking
 
-    async def _kill_on_the_way(self, platform: Platform, pool: Pool) -> None:
-        """SIGKILL for the sender, each time while it has a mail in its hands."""
+    async def _kill_the_sender(self, platform: Platform, pool: Pool) -> None:
+        """SIGKILL, each time while it has a mail in its hands."""
         for share in KILL_AT:
             while not await pool.fetchval(IS_FLYING, int(share * self._leads)):  # noqa: ASYNC110 - rows have no Event
                 await asyncio.sleep(KILL_LOOK_S)
-            self._kills += platform.children["sender"].kill()
+            platform.children["sender"].kill()
 
 
 async def _begin_on_a_monday(database_url: str) -> None:

@@ -128,6 +128,11 @@ class Platform:
             return cls(ready=_ready(ground, access), children=children, _ground=ground, _stack=stack.pop_all())
 
     @property
+    def restarts(self) -> int:
+        """How many children have died and been started again."""
+        return sum(child.restarts for child in self.children.values())
+
+    @property
     def smtp_log(self) -> Path:
         """What the mail world's SMTP server has written down."""
         return self._ground.directory / MAIL / LOG_NAME

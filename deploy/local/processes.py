@@ -17,7 +17,6 @@ from pathlib import Path
 
 PAUSES_S = (0.1, 0.5, 2.0, 5.0)  # before the 1st, 2nd, ... restart in a row
 STEADY_S = 20.0  # a child that has lived this long begins again at the shortest pause
-READY_TIMEOUT_S = 90.0  # five interpreters starting at once on two cores
 DRAIN_TIMEOUT_S = 55.0  # the services' own drain timeout is 45 s
 POLL_S = 0.05
 PROBE_TIMEOUT_S = 2.0
@@ -37,6 +36,7 @@ class Supervised:
     environment: Mapping[str, str]
     log: Path
     is_ready: Callable[[], Awaitable[bool]]
+    ready_timeout_s: float = 90.0  # six interpreters start at once on two cores
     restarts: int = 0
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = None
@@ -58,10 +58,10 @@ class Supervised:
         """Returns when the child answers that it is ready.
 
         Raises:
-            ProcessError: it did not within READY_TIMEOUT_S.
+            ProcessError: it did not within `ready_timeout_s`.
 
         """
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + self.ready_timeout_s
         while not await self.is_ready():
             if time.monotonic() > deadline:
                 raise ProcessError(f"{self.name} did not become ready; its log {self.log} ends:\n{tail(self.log)}")
