@@ -25,7 +25,7 @@ from deploy.local.sandbox.imap_syntax import (
 )
 from deploy.local.sandbox.log import Outcome, duplicates
 from deploy.local.sandbox.recipients import SHORTEST_DELAY, Behaviour, behaviour_of, delay_of
-from deploy.local.sandbox.store import Stored
+from deploy.local.sandbox.store import Stored, to_us
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -204,7 +204,7 @@ def test_an_internal_date_comes_back_to_the_second(at: datetime) -> None:
 )
 def test_a_search_finds_what_it_asks_for(keys: bytes, found: bool) -> None:  # noqa: FBT001 - a table's column
     raw = campaign_mail()
-    stored = Stored(uid=7, arrived=NOW, flags=frozenset({"\\Seen"}), size=len(raw))
+    stored = Stored(uid=7, arrived_us=to_us(NOW), flag_words="\\Seen", size=len(raw))
     matches = search(tokens(keys), Largest(7, 3))
     assert matches(Candidate(number=3, stored=stored, raw=lambda: raw)) is found
 

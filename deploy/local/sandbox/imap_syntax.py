@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeAlias
 
@@ -20,8 +19,7 @@ class SyntaxProblem(Exception):  # noqa: N818 - it becomes a BAD, which is an an
     """The client wrote something that is answered with BAD."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A message as a search sees it: its place, its row, and its text when somebody asks."""
 
     number: int

@@ -1,6 +1,7 @@
 """The SMTP server: submission with STARTTLS and AUTH, and each recipient's answer; must store before it says 250."""
 
 import asyncio
+import logging
 import ssl
 from contextlib import AsyncExitStack
 from typing import cast
@@ -18,6 +19,8 @@ from deploy.local.sandbox.store import Store
 WRONG_PASSWORD = "wrong"  # noqa: S105 - the one password that no mailbox has
 MAX_MESSAGE_BYTES = 25 * 2**20
 NO_SUCH_USER = "550 5.1.1 The email account that you tried to reach does not exist"
+# aiosmtpd sets it itself at every login and then warns of it
+logging.getLogger("mail.log").addFilter(lambda record: "Session.login_data is deprecated" not in record.getMessage())
 GREYLISTED = "451 4.7.1 Greylisted, please try again in five minutes"
 
 

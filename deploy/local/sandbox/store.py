@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.local.sandbox.recipients import Behaviour
 
@@ -50,14 +51,23 @@ class Box:
     uid_next: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """One message without its text."""
+class Stored(NamedTuple):
+    """One message without its text; a bare row, as a poll looks at hundreds."""
 
     uid: int
-    arrived: datetime
-    flags: frozenset[str]
+    arrived_us: int
+    flag_words: str
     size: int
+
+    @property
+    def arrived(self) -> datetime:
+        """Its INTERNALDATE."""
+        return _from_us(self.arrived_us)
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Its flags, as they were written."""
+        return frozenset(self.flag_words.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +134,7 @@ class Store:
         # the number first: a crash in between skips one, which is allowed
         sql = "UPDATE box SET uid_next = uid_next + 1 WHERE id = ? RETURNING uid_next - 1"
         ((uid,),) = self._db.execute(sql, (box.id,)).fetchall()
-        row = (box.id, uid, _to_us(arrived), " ".join(sorted(flags)), len(raw), raw)
+        row = (box.id, uid, to_us(arrived), " ".join(sorted(flags)), len(raw), raw)
         self._db.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", row)
         for event in self._watchers.get(box.id, ()):
             event.set()
@@ -133,10 +143,7 @@ class Store:
     def messages(self, box_id: int) -> list[Stored]:
         """All messages of the folder in the order of their UIDs."""
         sql = "SELECT uid, arrived_us, flags, size FROM message WHERE box_id = ? ORDER BY uid"
-        return [
-            Stored(uid=uid, arrived=_from_us(arrived), flags=frozenset(flags.split()), size=size)
-            for uid, arrived, flags, size in self._db.execute(sql, (box_id,))
-        ]
+        return [Stored(*row) for row in self._db.execute(sql, (box_id,))]
 
     def raw(self, box_id: int, uid: int) -> bytes:
         """The message's text as it came."""
@@ -158,7 +165,7 @@ class Store:
     def schedule(self, at: datetime, behaviour: Behaviour, *, sender: str, recipient: str, raw: bytes) -> None:
         """Plans an answer."""
         sql = "INSERT INTO due (at_us, behaviour, sender, recipient, raw) VALUES (?, ?, ?, ?, ?)"
-        self._db.execute(sql, (_to_us(at), behaviour.name, sender, recipient, raw))
+        self._db.execute(sql, (to_us(at), behaviour.name, sender, recipient, raw))
 
     def next_due(self) -> Due | None:
         """The answer that comes next."""
@@ -170,7 +177,7 @@ class Store:
 
     def count_due(self, now: datetime) -> int:
         """How many answers are due by `now`."""
-        return self._db.execute("SELECT count(*) FROM due WHERE at_us <= ?", (_to_us(now),)).fetchone()[0]
+        return self._db.execute("SELECT count(*) FROM due WHERE at_us <= ?", (to_us(now),)).fetchone()[0]
 
     def settle(self, due: Due) -> None:
         """Takes a given answer off the plan."""
@@ -178,7 +185,7 @@ class Store:
 
     def postpone(self, due: Due, to: datetime) -> None:
         """Plans it for later."""
-        self._db.execute("UPDATE due SET at_us = ? WHERE id = ?", (_to_us(to), due.id))
+        self._db.execute("UPDATE due SET at_us = ? WHERE id = ?", (to_us(to), due.id))
 
     def answers_now(self, recipient: str, thread: str) -> bool:
         """True at the first call for this person and thread, False ever after: nobody answers twice."""
@@ -188,7 +195,7 @@ class Store:
     def first_try(self, sender: str, recipient: str, now: datetime) -> datetime:
         """When this pair was first seen; that is now at the first call."""
         pair = (sender.lower(), recipient.lower())
-        self._db.execute("INSERT OR IGNORE INTO first_try VALUES (?, ?, ?)", (*pair, _to_us(now)))
+        self._db.execute("INSERT OR IGNORE INTO first_try VALUES (?, ?, ?)", (*pair, to_us(now)))
         sql = "SELECT at_us FROM first_try WHERE sender = ? AND recipient = ?"
         return _from_us(self._db.execute(sql, pair).fetchone()[0])
 
@@ -205,7 +212,8 @@ class Store:
         self._db.executemany("INSERT OR IGNORE INTO box (address, folder, uid_validity) VALUES (?, ?, ?)", rows)
 
 
-def _to_us(at: datetime) -> int:
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970, as times are stored."""
     return (at - _EPOCH) // _MICROSECOND
 
 
