@@ -5,7 +5,7 @@ failed, sources disagree); 2 wrong use of the command; 3 a setting is missing or
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 import typer
@@ -27,6 +27,7 @@ app.add_typer(events, name="events")
 app.add_typer(keys, name="keys")
 app.add_typer(config, name="config")
 
+Role: TypeAlias = Literal["api", "api.webhooks", "sender", "warmup", "replies", "analytics"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DatabaseUrl = Annotated[
     str, typer.Option(envvar="COLDSTREAM_DATABASE_URL", show_envvar=True, help="PostgreSQL, with the owner's login.")
@@ -63,11 +64,11 @@ def demo(
 
 
 @app.command()
-def run(role: Annotated[str, typer.Argument(help="api, sender, replies, analytics, …")]) -> None:
+def run(role: Annotated[Role, typer.Argument()]) -> None:
     """Run one service in this process, with its settings from the environment."""
     from deploy.commands.operate import run  # noqa: PLC0415
 
-    run(role)
+    raise typer.Exit(run(role))
 
 
 @app.command()
@@ -176,7 +177,7 @@ def keys_create(
 
 @config.command(name="show")
 def config_show(
-    role: Annotated[str, typer.Argument(help="Whose settings: api, sender, replies, analytics.")],
+    role: Annotated[Role, typer.Argument(help="Whose settings.")],
     *,
     as_json: Json = False,
 ) -> None:

@@ -5,15 +5,19 @@ import importlib
 from importlib.metadata import version as installed_version
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from deploy.commands.terminal import DONE, NO, carry_out, print_json, print_line, print_table, progress
+from deploy.commands.terminal import DONE, NO, UNREACHED, carry_out, print_json, print_line, print_table, progress
 from deploy.local.processes import answers_ready
 from libs.schema.runtime import barrier
 from libs.schema.runtime.clock import Clock
 from libs.schema.runtime.db import close_pool, open_pool, transaction
 from libs.schema.runtime.settings import Settings, load
+from services.__main__ import main
+from services.api import accounts
 
 SET_PAUSED = """
 UPDATE installation
@@ -30,9 +34,9 @@ ORDER BY id
 """
 
 
-def run(role: str) -> None:
-    """Runs the service in this process until it is told to stop."""
-    importlib.import_module("services.__main__").main([role])
+def run(role: str) -> int:
+    """Runs the service in this process until it is told to stop; UNREACHED when a setting is missing."""
+    return UNREACHED if main(role) else DONE
 
 
 def pause(database_url: str, reason: str) -> int:
@@ -62,6 +66,30 @@ async def _switch(database_url: str, *, paused: bool, reason: str | None) -> int
     state = "paused" if paused else "sending"
     progress.print(state if installation is not None else f"was {state} already")
     return DONE
+
+
+def keys_create(database_url: str, team_id: UUID, name: str, *, as_json: bool) -> int:
+    """Makes an API key with the owner's rights and prints it, the only time that it can be seen."""
+
+    async def work() -> int:
+        pool = await open_pool(database_url, application_name="coldstream-cli", max_size=1)
+        try:
+            clock = Clock()
+            await clock.refresh(pool)
+            async with transaction(pool) as tx:
+                key = await accounts.create_key(tx, team_id=team_id, name=name, now=clock.now())
+        except asyncpg.ForeignKeyViolationError:
+            progress.print(f"there is no team {team_id}")
+            return NO
+        finally:
+            await close_pool(pool)
+        if as_json:
+            print_json({"api_key": key, "team_id": team_id})
+        else:
+            print_line(key)
+        return DONE
+
+    return carry_out(work())
 
 
 def health(ops_port: int) -> int:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from deploy.local.access import Access, kept_access
 from deploy.local.kept import kept_secrets
 from deploy.local.ports import LOOPBACK, free_port, kept_ports
 from deploy.local.processes import Supervised, answers_ready, listens
@@ -53,13 +54,6 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     imap_port: int
 
 
-class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """The one team and its key, kept in the data directory."""
-
-    team_id: str
-    api_key: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Ground:
     """What the roles stand on: both servers, set up, and what the directory keeps."""
@@ -83,6 +77,8 @@ class _Ground:
             "COLDSTREAM_NATS_URL": self.nats_url,
             "COLDSTREAM_SECRET_KEY": self.key("secret_key"),
             "COLDSTREAM_PEPPER": self.key("pepper"),
+            "COLDSTREAM_API_PORT": str(self.ports["api"]),
+            "COLDSTREAM_PUBLIC_PORT": str(self.ports["public"]),
             "COLDSTREAM_PUBLIC_URL": f"http://{LOOPBACK}:{self.ports['public']}",
             "COLDSTREAM_DANGEROUS_ALLOW_NETWORKS": f"{LOOPBACK}/32",
             "COLDSTREAM_EXTRA_CA_FILE": str(self.directory / MAIL / "tls" / "ca.pem"),
@@ -117,7 +113,7 @@ class Platform:
             ground = await _lay_ground(stack, directory, api_port, say)
             if prepare is not None:
                 await prepare(ground.database_url)
-            access = await _team_and_key(ground)
+            access = await kept_access(ground.directory / "access.json", ground.database_url)
             children = {"mail": _mail(ground), **{role: _role(ground, role) for role in ROLES}}
             stack.push_async_callback(_drain, children)
             for child in children.values():
