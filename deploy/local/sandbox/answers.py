@@ -41,7 +41,8 @@ LONGEST_ABSENCE_DAYS = 10
 
 def headers_of(raw: bytes) -> Message:
     """The message's headers, parsed; its body is left alone."""
-    return BytesParser(policy=compat32).parsebytes(raw, headersonly=True)
+    # the standard parser reads every line of a body, even when told to leave it
+    return BytesParser(policy=compat32).parsebytes(raw.partition(b"\r\n\r\n")[0])
 
 
 def thread_of(raw: bytes) -> str:
