@@ -1,0 +1,107 @@
+"""The API's process: two HTTP servers, one for the team's programs and one for the people who get mail."""
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from libs.schema.runtime.db import close_pool
+from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
+from libs.schema.runtime.settings import Settings
+from services.api.jobs import forget_answers
+from services.api.limits import Limiter
+from services.api.openapi import document
+from services.api.problems import Code, Problem, of_validation
+from services.api.routes import batch, campaigns, inboxes, leads, results, sequences, suppressions, teams
+from services.api.routes.tracking import public_app
+
+ROUTERS = (
+    teams.router,
+    inboxes.router,
+    leads.router,
+    batch.router,
+    suppressions.router,
+    campaigns.router,
+    sequences.router,
+    results.router,
+)
+_CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ApiSettings(Settings, frozen=True, kw_only=True):
+    """What the API needs besides."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    public_host: str = "127.0.0.1"
+    public_port: int = 8081
+    rate_per_second: float = 50.0  # of one key, in the long run
+    rate_burst: int = 200  # of one key, at once
+
+
+SETTINGS = ApiSettings
+
+
+async def build(settings: ApiSettings) -> Service:
+    """The service, ready to run."""
+    runtime = await open_runtime(settings, "api")
+    limiter = Limiter(per_second=settings.rate_per_second, burst=settings.rate_burst)
+    return Service(
+        name="api",
+        runtime=runtime,
+        loops=[Loop(name="forget_answers", tick=partial(forget_answers, runtime), idle_s=60)],
+        servers=[
+            HttpServer(app=api_app(runtime, limiter), host=settings.api_host, port=settings.api_port),
+            HttpServer(app=public_app(runtime), host=settings.public_host, port=settings.public_port),
+        ],
+        close=partial(close_pool, runtime.pool),
+    )
+
+
+def api_app(runtime: Runtime, limiter: Limiter) -> FastAPI:
+    """The application that the team's programs reach."""
+    app = FastAPI(
+        title="Coldstream",
+        openapi_url=None,  # served below, from our own document
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.runtime = runtime
+    app.state.limiter = limiter
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
+    described = msgspec.json.encode(document(app))
+    app.add_route("/v1/openapi.json", partial(_described, described), include_in_schema=False)
+    return app
+
+
+async def _described(described: bytes, _: Request) -> Response:
+    return Response(described, media_type="application/json")
+
+
+async def _problem(_: Request, error: Any) -> Response:
+    return error.response()
+
+
+async def _invalid(_: Request, error: Any) -> Response:
+    return of_validation(error).response()
+
+
+async def _http(_: Request, error: Any) -> Response:
+    response = Problem(_CODES.get(error.status_code, "invalid")).response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _fault(_: Request, __: Exception) -> Response:
+    return Problem("internal", "it has been noted; please report it if it stays").response()

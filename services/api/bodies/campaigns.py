@@ -1,0 +1,119 @@
+"""Bodies of campaigns and their sequences."""
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from services.api.bodies.fields import Body, Days, Flag, Name, Passage, Subject, Text, Zone, finding, unchanged
+from services.api.rules.text import Refused
+from services.api.rules.windows import DAYS
+
+MAX_STEPS = 50
+MAX_VARIANTS = 10
+MAX_INBOXES = 500
+InboxIds = Annotated[list[UUID], Field(max_length=MAX_INBOXES)]
+
+
+class CampaignSettings(Body):
+    """When a campaign sends and when it stops. This release counts no opens and clicks: only false is taken."""
+
+    timezone: Zone = "America/New_York"
+    send_days: Days = Field(default_factory=lambda: list(DAYS[:5]))
+    stop_on_reply: Flag = True
+    stop_on_bounce: Flag = True
+    track_opens: Literal[False] = False
+    track_clicks: Literal[False] = False
+    esp_matching: Flag = True
+    min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = 70
+
+
+class CampaignSettingsPatch(Body):
+    """Changes of the settings; what is left out stays."""
+
+    timezone: Zone = unchanged()
+    send_days: Days = unchanged()
+    stop_on_reply: Flag = unchanged()
+    stop_on_bounce: Flag = unchanged()
+    track_opens: Literal[False] = unchanged()
+    track_clicks: Literal[False] = unchanged()
+    esp_matching: Flag = unchanged()
+    min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = unchanged()
+
+
+class VariantIn(Body):
+    """An A/B variant; weights are shares of their sum."""
+
+    weight: Annotated[int, Field(strict=True, gt=0, le=100)] = 50
+    subject: Subject
+    body: Text
+
+
+class StepIn(Body):
+    """A step; `id` names the one it replaces. The delay counts from the step before."""
+
+    id: UUID | None = None
+    step_number: Annotated[int, Field(strict=True, gt=0)] | None = None
+    delay_days: Annotated[int, Field(strict=True, ge=0, le=365)] = 0
+    delay_hours: Annotated[int, Field(strict=True, ge=0, le=23)] = 0
+    subject: Subject = ""
+    body: Text
+    variants: Annotated[list[VariantIn], Field(max_length=MAX_VARIANTS)] = Field(default_factory=list[VariantIn])
+
+
+Steps = Annotated[list[StepIn], Field(max_length=MAX_STEPS)]
+
+
+def _check_steps(steps: list[StepIn]) -> None:
+    for place, step in enumerate(steps, start=1):
+        if step.step_number not in {None, place}:
+            raise Refused(
+                "step_number",
+                f"step {place} says that it is number {step.step_number}",
+                "list the steps in their order",
+            )
+    known = [step.id for step in steps if step.id is not None]
+    if len(set(known)) != len(known):
+        raise Refused("step_id", "the same step is named twice", "name each step once, new ones without id")
+    if steps and not all(subject for subject in (steps[0].subject, *(v.subject for v in steps[0].variants))):
+        raise Refused("first_subject", "the first step has no thread to stay in", "give it and its variants a subject")
+
+
+class SequenceIn(Body):
+    """All steps of a campaign, in their order; steps that are left out are archived."""
+
+    sequences: Steps
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        try:
+            _check_steps(self.sequences)
+        except Refused as reason:
+            raise finding(reason) from None
+        return self
+
+
+class CampaignIn(SequenceIn):
+    """A campaign; its steps and inboxes may come with it or later."""
+
+    name: Name
+    description: Passage = None
+    lead_list_id: UUID | None = None
+    settings: CampaignSettings = CampaignSettings()
+    inbox_ids: InboxIds = Field(default_factory=list[UUID])
+    sequences: Steps = Field(default_factory=list[StepIn])
+
+
+class CampaignPatch(Body):
+    """A campaign's changes; a running one goes on with them."""
+
+    name: Name = unchanged()
+    description: Passage = None
+    lead_list_id: UUID | None = None
+    settings: CampaignSettingsPatch = unchanged()
+
+
+class CampaignInboxesIn(Body):
+    """All mailboxes that the campaign sends from."""
+
+    inbox_ids: InboxIds

@@ -1,0 +1,135 @@
+"""Bodies of teams, domains and inboxes."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from services.api.bodies.fields import (
+    Address,
+    Body,
+    Days,
+    DomainName,
+    Flag,
+    Host,
+    Line100,
+    Line255,
+    Login,
+    Name,
+    Passage,
+    Port,
+    Secret,
+    TimeOfDay,
+    Zone,
+    finding,
+    unchanged,
+)
+from services.api.rules import windows
+from services.api.rules.text import Refused
+
+Provider = Literal["google", "microsoft", "smtp"]
+
+
+class TeamSettings(Body):
+    """The zone in which the team's days are counted."""
+
+    timezone: Zone = "UTC"
+
+
+class TeamPatch(Body):
+    """What a team may change of itself; plan and limits are the operator's."""
+
+    name: Name = unchanged()
+    physical_address: Passage = None
+    company_name: Line255 = None
+    settings: TeamSettings = unchanged()
+
+
+class DomainIn(Body):
+    """A domain that the team sends from."""
+
+    domain: DomainName
+    dkim_selector: Line100 = None
+
+
+class InboxSettingsPatch(Body):
+    """How much and when a mailbox sends; what is left out stays."""
+
+    daily_send_limit: Annotated[int, Field(strict=True, gt=0, le=500)] = unchanged()
+    hourly_limit: Annotated[int, Field(strict=True, gt=0, le=500)] = unchanged()
+    min_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = unchanged()
+    max_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = unchanged()
+    send_window_start: TimeOfDay = unchanged()
+    send_window_end: TimeOfDay = unchanged()
+    send_window_timezone: Zone = unchanged()
+    send_days: Days = unchanged()
+    weekends_enabled: Flag = unchanged()
+    esp_matching_enabled: Flag = unchanged()
+    auto_throttle_enabled: Flag = unchanged()
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        given = self.given()
+        if "send_window_start" in given and "send_window_end" in given:
+            try:
+                windows.check_window(self.send_window_start, self.send_window_end)
+            except Refused as reason:
+                raise finding(reason) from None
+        return self
+
+
+class Servers(Body):
+    """Where a mailbox's mail goes out and comes in, and how the two lines are secured."""
+
+    smtp_host: Host | None = None
+    smtp_port: Port = 587
+    smtp_username: Login | None = None
+    smtp_tls: Literal["starttls", "implicit", "none"] = "starttls"
+    imap_host: Host | None = None
+    imap_port: Port = 993
+    imap_username: Login | None = None
+    imap_tls: Literal["implicit", "none"] = "implicit"
+
+
+class InboxIn(Servers):
+    """A mailbox to connect; for google and microsoft the hosts are known, with app passwords."""
+
+    email: Address
+    from_name: Line255 = None
+    provider: Provider
+    smtp_password: Secret
+    imap_password: Secret | None = None
+    settings: InboxSettingsPatch = InboxSettingsPatch()
+
+    @model_validator(mode="after")
+    def _hosts_are_known(self) -> Self:
+        if self.provider == "smtp" and (self.smtp_host is None or self.imap_host is None):
+            reason = Refused(
+                "host", "smtp_host and imap_host are needed for the provider 'smtp'", "name both mail servers"
+            )
+            raise finding(reason)
+        return self
+
+
+class InboxPatch(Body):
+    """A mailbox's changes; a password that is given replaces the sealed one."""
+
+    from_name: Line255 = None
+    smtp_host: Host = unchanged()
+    smtp_port: Port = unchanged()
+    smtp_username: Login = unchanged()
+    smtp_password: Secret = unchanged()
+    smtp_tls: Literal["starttls", "implicit", "none"] = unchanged()
+    imap_host: Host = unchanged()
+    imap_port: Port = unchanged()
+    imap_username: Login | None = None
+    imap_password: Secret | None = None
+    imap_tls: Literal["implicit", "none"] = unchanged()
+
+    @model_validator(mode="after")
+    def _servers_are_whole(self) -> Self:
+        for protocol in ("smtp", "imap"):
+            server = {f"{protocol}_host", f"{protocol}_port", f"{protocol}_tls"}
+            if server & self.model_fields_set and not server <= self.model_fields_set:
+                whole = ", ".join(sorted(server))
+                raise finding(Refused("server", f"{whole} change together", "send all three"))
+        return self

@@ -1,0 +1,42 @@
+"""The OpenAPI 3.1 document: FastAPI's for what comes in, our Structs' own schemas for what goes out."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from services.api.idempotency import HEADER, MAX_KEY_CHARS
+from services.api.problems import ProblemBody
+from services.api.resources import SHOWN
+from services.api.responses import components
+
+_KEY_PARAMETER = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The same key and request get the same answer for 24 hours; another request under it is refused.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document of the application's routes."""
+    found = get_openapi(
+        title="Coldstream",
+        version="1",
+        openapi_version="3.1.0",
+        description="Self-hosted cold email in which every decision is an event.",
+        routes=app.routes,
+    )
+    for path in found["paths"].values():
+        for method, operation in path.items():
+            if method == "post":
+                operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+    named = found.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        named.pop(unused, None)
+    named |= components([*SHOWN, ProblemBody])
+    found["components"]["securitySchemes"] = {
+        "api_key": {"type": "http", "scheme": "bearer", "description": "An API key, `cs_…`"}
+    }
+    return found

@@ -1,0 +1,420 @@
+"""What the API shows, field by field as the data model names it: each Struct is a row, its JSON and its schema in one.
+
+Never holds a credential: what is not named here cannot leave the house.
+"""
+
+from datetime import date, datetime, time
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of everything that is shown."""
+
+
+class Team(Resource, frozen=True, kw_only=True):
+    """The tenant: its limits, and the company and address that stand under each email."""
+
+    id: UUID
+    name: str
+    slug: str
+    plan: str
+    daily_email_limit: int
+    max_inboxes: int
+    max_campaigns: int
+    max_team_members: int
+    physical_address: str | None
+    company_name: str | None
+    settings: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Domain(Resource, frozen=True, kw_only=True):
+    """A sending domain and what its DNS said when it was last checked; before that, `last_checked_at` is null."""
+
+    id: UUID
+    domain: str
+    spf_valid: bool
+    spf_record: str | None
+    dkim_valid: bool
+    dkim_selector: str | None
+    dkim_record: str | None
+    dmarc_valid: bool
+    dmarc_policy: str | None
+    dmarc_record: str | None
+    health_score: int
+    health_known: bool
+    last_checked_at: datetime | None
+    verified_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Inbox(Resource, frozen=True, kw_only=True):
+    """A mailbox; its passwords are never shown, only whether there are any."""
+
+    id: UUID
+    domain_id: UUID | None
+    email: str
+    from_name: str | None
+    provider: str
+    status: str
+    status_reason: str | None
+    paused_at: datetime | None
+    smtp_host: str | None
+    smtp_port: int | None
+    smtp_username: str | None
+    smtp_tls: str
+    imap_host: str | None
+    imap_port: int | None
+    imap_username: str | None
+    imap_tls: str
+    health_score: int
+    health_known: bool
+    bounce_rate_7d: float
+    open_rate_7d: float
+    reply_rate_7d: float
+    sent_today: int
+    sent_this_week: int
+    sent_total: int
+    circuit_state: str
+    last_sent_at: datetime | None
+    last_reply_checked_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class InboxSettings(Resource, frozen=True, kw_only=True):
+    """How much and when a mailbox sends; times are local to `send_window_timezone`."""
+
+    inbox_id: UUID
+    daily_send_limit: int
+    hourly_limit: int
+    min_delay_seconds: int
+    max_delay_seconds: int
+    send_window_start: time
+    send_window_end: time
+    send_window_timezone: str
+    send_days: list[str]
+    weekends_enabled: bool
+    esp_matching_enabled: bool
+    auto_throttle_enabled: bool
+    updated_at: datetime
+
+
+class LeadList(Resource, frozen=True, kw_only=True):
+    """A list of leads; `lead_count` counts those that are not archived."""
+
+    id: UUID
+    name: str
+    description: str | None
+    lead_count: int
+    source: str | None
+    imported_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Lead(Resource, frozen=True, kw_only=True):
+    """A person, once a team."""
+
+    id: UUID
+    lead_list_id: UUID | None
+    email: str
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+    title: str | None
+    phone: str | None
+    linkedin_url: str | None
+    website: str | None
+    status: str
+    reply_intent: str | None
+    timezone: str | None
+    country: str | None
+    city: str | None
+    custom_fields: dict[str, Any]
+    consent_type: str | None
+    consent_source: str | None
+    current_campaign_id: UUID | None
+    current_step: int | None
+    next_send_at: datetime | None
+    first_contacted_at: datetime | None
+    last_contacted_at: datetime | None
+    replied_at: datetime | None
+    bounced_at: datetime | None
+    unsubscribed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Suppression(Resource, frozen=True, kw_only=True):
+    """An address or a whole domain that the team never mails; `email` holds either, `scope` says which."""
+
+    id: UUID
+    email: str
+    scope: str
+    reason: str
+    created_at: datetime
+
+
+class Campaign(Resource, frozen=True, kw_only=True):
+    """A campaign: its definition, its state, and its counters, which follow the event stream."""
+
+    id: UUID
+    lead_list_id: UUID | None
+    name: str
+    description: str | None
+    status: str
+    settings: dict[str, Any]
+    lead_count: int
+    sent_count: int
+    delivered_count: int
+    opened_count: int
+    clicked_count: int
+    replied_count: int
+    bounced_count: int
+    unsubscribed_count: int
+    scheduled_start_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    paused_at: datetime | None
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class CampaignInbox(Resource, frozen=True, kw_only=True):
+    """A mailbox that a campaign sends from."""
+
+    inbox_id: UUID
+    email: str
+    status: str
+    sent_count: int
+
+
+class CampaignInboxes(Resource, frozen=True, kw_only=True):
+    """All mailboxes that a campaign sends from."""
+
+    data: list[CampaignInbox]
+
+
+class Variant(Resource, frozen=True, kw_only=True):
+    """An A/B variant of a step; weights are shares of their sum."""
+
+    id: UUID
+    variant_index: int
+    weight: int
+    subject: str
+    body: str
+    sent_count: int
+    opened_count: int
+    replied_count: int
+    is_winner: bool
+
+
+class Step(Resource, frozen=True, kw_only=True):
+    """A step of a campaign's sequence; its id survives edits. An empty subject stays in the first step's thread."""
+
+    id: UUID
+    campaign_id: UUID
+    step_number: int
+    delay_days: int
+    delay_hours: int
+    subject: str
+    body: str
+    conditions: list[dict[str, Any]]
+    sent_count: int
+    opened_count: int
+    replied_count: int
+    variants: list[Variant] = []
+
+
+class Notice(Resource, frozen=True, kw_only=True):
+    """Something that was saved and may not be what was meant."""
+
+    code: str
+    detail: str
+    pointer: str
+
+
+class Sequence(Resource, frozen=True, kw_only=True):
+    """All steps of a campaign in order, and what looks odd about them."""
+
+    data: list[Step]
+    warnings: list[Notice] = []
+
+
+class Email(Resource, frozen=True, kw_only=True):
+    """One message of a campaign, from its slot to its end."""
+
+    id: UUID
+    campaign_id: UUID | None
+    sequence_id: UUID | None
+    variant_id: UUID | None
+    lead_id: UUID
+    inbox_id: UUID
+    message_id: str | None
+    thread_id: str | None
+    from_email: str
+    from_name: str | None
+    to_email: str
+    subject: str
+    status: str
+    error_message: str | None
+    open_tracked: bool
+    click_tracked: bool
+    open_count: int
+    click_count: int
+    scheduled_at: datetime | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class EmailContent(Email, frozen=True, kw_only=True):
+    """The same with its text."""
+
+    body_html: str | None
+    body_text: str | None
+
+
+class Reply(Resource, frozen=True, kw_only=True):
+    """An answer, as it was matched and classified."""
+
+    id: UUID
+    email_id: UUID | None
+    lead_id: UUID
+    inbox_id: UUID
+    campaign_id: UUID | None
+    message_id: str | None
+    thread_id: str | None
+    in_reply_to: str | None
+    from_email: str
+    from_name: str | None
+    subject: str | None
+    body_text: str | None
+    body_preview: str | None
+    intent: str | None
+    intent_confidence: float | None
+    intent_model: str | None
+    intent_manual_override: bool
+    is_read: bool
+    is_archived: bool
+    received_at: datetime
+    created_at: datetime
+
+
+class DailyStats(Resource, frozen=True, kw_only=True):
+    """One day of the team, by the day of sending in the team's zone."""
+
+    date: date
+    emails_sent: int
+    emails_delivered: int
+    emails_opened: int
+    emails_clicked: int
+    emails_replied: int
+    emails_bounced: int
+    emails_unsubscribed: int
+    delivery_rate: float | None
+    open_rate: float | None
+    click_rate: float | None
+    reply_rate: float | None
+    bounce_rate: float | None
+
+
+class Accepted(Resource, frozen=True, kw_only=True):
+    """A command was carried out; `event_id` is the event that tells the rest of the platform (see `min_position`)."""
+
+    id: UUID
+    event_id: UUID
+    status: str
+
+
+class CloudEvent(Resource, frozen=True, kw_only=True):
+    """An event as it stands in the journal (CloudEvents 1.0); `data` depends on the type."""
+
+    specversion: Literal["1.0"]
+    id: UUID
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    dataschema: str
+    teamid: UUID
+    correlationid: UUID
+    data: dict[str, Any]
+    causationid: UUID | None = None
+    traceparent: str | None = None
+
+
+class RowFault(Resource, frozen=True, kw_only=True):
+    """One thing that is wrong with a row of a batch."""
+
+    field: str
+    code: str
+    detail: str
+    mend: str | None = None
+
+
+class RowResult(Resource, frozen=True, kw_only=True):
+    """What became of one row of a batch; `index` is its place in the request, from 0."""
+
+    index: int
+    outcome: Literal["created", "updated", "skipped", "rejected"]
+    id: UUID | None = None
+    reason: Literal["duplicate", "duplicate_in_batch", "suppressed"] | None = None
+    errors: list[RowFault] = []
+
+
+class BatchResult(Resource, frozen=True, kw_only=True):
+    """A result for each row, in the order of the request, and how many of each kind."""
+
+    created: int
+    updated: int
+    skipped: int
+    rejected: int
+    results: list[RowResult]
+
+
+Item = TypeVar("Item")
+
+
+class Page(Resource, Generic[Item], frozen=True, kw_only=True):
+    """A part of a list; ask again with `cursor=next_cursor` until it is null."""
+
+    data: list[Item]
+    next_cursor: str | None
+
+
+# Everything that an answer may be made of, for the OpenAPI document.
+SHOWN = (
+    Team,
+    Domain,
+    Page[Domain],
+    Inbox,
+    Page[Inbox],
+    InboxSettings,
+    LeadList,
+    Page[LeadList],
+    Lead,
+    Page[Lead],
+    BatchResult,
+    Suppression,
+    Page[Suppression],
+    Campaign,
+    Page[Campaign],
+    CampaignInboxes,
+    Sequence,
+    EmailContent,
+    Page[Email],
+    Reply,
+    Page[Reply],
+    Page[DailyStats],
+    Page[CloudEvent],
+    Accepted,
+)

@@ -1,0 +1,1 @@
+"""HTTP and no more: a body in, rows and events in the request's transaction, an answer out."""

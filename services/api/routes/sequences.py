@@ -1,0 +1,168 @@
+"""A campaign's steps: written whole, kept in versions, so that leads on their way keep what they started with."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from libs.schema.events.campaign import CampaignChanged
+from services.api.auth import Here, Scope, ScopedRoute, needs
+from services.api.bodies.campaigns import SequenceIn, StepIn
+from services.api.commands import tell
+from services.api.positions import MinPosition
+from services.api.problems import Problem, not_found
+from services.api.queries import campaigns, sequences
+from services.api.resources import Campaign, Notice, Sequence, Step
+from services.api.responses import answer, etag, problems, shows
+from services.api.rules.templates import unknown_variables
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())
+
+# Of the leads imported last: enough to know the team's custom fields, and no more than a moment's work.
+SAMPLE_LEADS = 1000
+
+IfMatch = Annotated[str | None, Header(description="the ETag that the change is based on; 412 when it has moved on")]
+
+
+@router.get("/{campaign_id}/sequences", responses=shows(Sequence), openapi_extra=needs("campaigns:read"))
+async def get_sequences(
+    campaign_id: UUID,
+    at: Here,
+    min_position: MinPosition = None,  # noqa: ARG001  waited for before the transaction (positions.py)
+) -> Response:
+    """The campaign's steps in their order, with their variants and counters."""
+    campaign = await get_or_404(at, campaign_id)
+    steps = await sequences.list_steps(at.tx, at.team_id, campaign_id)
+    return answer(Sequence(data=steps), etag=etag(campaign.revision))
+
+
+@router.put("/{campaign_id}/sequences", responses=shows(Sequence), openapi_extra=needs("campaigns:write"))
+async def put_sequences(campaign_id: UUID, body: SequenceIn, at: Here, if_match: IfMatch = None) -> Response:
+    """Writes all steps: those with a known id are changed, new ones added, the others archived."""
+    campaign = await lock(at, campaign_id, if_match)
+    if not body.sequences and campaign.status == "active":
+        raise Problem("wrong_state", "an active campaign needs at least one step; pause it first")
+    await save_steps(at, campaign_id, body.sequences)
+    await campaigns.update_campaign(at.tx, at.team_id, campaign_id, {}, {})  # raises the revision
+    version = None if campaign.status == "draft" else await save_version(at, campaign_id)
+    await tell(at, CampaignChanged(campaign_id=campaign_id, sequence_version=version))
+    steps = await sequences.list_steps(at.tx, at.team_id, campaign_id)
+    return answer(
+        Sequence(data=steps, warnings=await warnings_of(at, steps, "/sequences")), etag=etag(campaign.revision + 1)
+    )
+
+
+async def get_or_404(at: Scope, campaign_id: UUID) -> Campaign:
+    """The team's campaign.
+
+    Raises:
+        Problem: not_found.
+
+    """
+    campaign = await campaigns.get_campaign(at.tx, at.team_id, campaign_id)
+    if campaign is None:
+        raise not_found("campaign", parameter="campaign_id")
+    return campaign
+
+
+async def lock(at: Scope, campaign_id: UUID, if_match: str | None = None) -> Campaign:
+    """The team's campaign, which nobody else changes until the transaction ends.
+
+    Raises:
+        Problem: not_found, or stale_revision when `if_match` is not its entity tag.
+
+    """
+    await campaigns.lock_campaign(at.tx, at.team_id, campaign_id)
+    campaign = await get_or_404(at, campaign_id)
+    if if_match not in {None, "*", etag(campaign.revision)}:
+        raise Problem("stale_revision", f"the campaign is at revision {campaign.revision}")
+    return campaign
+
+
+async def save_steps(at: Scope, campaign_id: UUID, wanted: list[StepIn]) -> None:
+    """Makes these the campaign's steps.
+
+    Raises:
+        Problem: not_found, when a named step is not one of the campaign's.
+
+    """
+    known = {step.id for step in await sequences.list_steps(at.tx, at.team_id, campaign_id)}
+    steps: list[sequences.NewStep] = []
+    variants: list[sequences.NewVariant] = []
+    for place, step in enumerate(wanted):
+        if step.id is not None and step.id not in known:
+            raise not_found("step in this campaign", pointer=f"/sequences/{place}/id")
+        step_id = step.id or at.runtime.new_id()
+        steps.append(
+            sequences.NewStep(
+                id=step_id,
+                step_number=place + 1,
+                delay_days=step.delay_days,
+                delay_hours=step.delay_hours,
+                subject=step.subject,
+                body=step.body,
+            )
+        )
+        variants.extend(
+            sequences.NewVariant(
+                id=at.runtime.new_id(),
+                sequence_id=step_id,
+                variant_index=index,
+                weight=variant.weight,
+                subject=variant.subject,
+                body=variant.body,
+            )
+            for index, variant in enumerate(step.variants)
+        )
+    await sequences.save_steps(at.tx, at.team_id, campaign_id, steps, variants, at.now)
+
+
+async def save_version(at: Scope, campaign_id: UUID) -> int:
+    """Keeps the steps as they are now, unless the last version says the same; returns the newest version's number."""
+    steps = [_frozen(step) for step in await sequences.list_steps(at.tx, at.team_id, campaign_id)]
+    last = await sequences.last_version(at.tx, at.team_id, campaign_id)
+    if last is not None and last.steps == steps:
+        return last.version
+    version = sequences.Version(version=1 if last is None else last.version + 1, steps=steps)
+    await sequences.add_version(at.tx, at.runtime.new_id(), at.team_id, campaign_id, version, at.now)
+    return version.version
+
+
+def _frozen(step: Step) -> dict[str, object]:
+    """A step as a version keeps it (migration 018): its content, without counters."""
+    variants = [
+        {
+            "variant_id": str(variant.id),
+            "variant_index": variant.variant_index,
+            "weight": variant.weight,
+            "subject": variant.subject,
+            "body": variant.body,
+        }
+        for variant in step.variants
+    ]
+    content = {
+        name: getattr(step, name)
+        for name in ("step_number", "delay_days", "delay_hours", "subject", "body", "conditions")
+    }
+    return {"step_id": str(step.id), **content, "variants": variants}
+
+
+async def warnings_of(at: Scope, steps: list[Step], root: str) -> list[Notice]:
+    """The variables in the steps that would be empty for every lead: neither a lead's field nor a custom one."""
+    custom = await sequences.custom_field_names(at.tx, at.team_id, SAMPLE_LEADS)
+    notices: list[Notice] = []
+    for place, step in enumerate(steps):
+        texts = {f"{root}/{place}/{name}": getattr(step, name) for name in ("subject", "body")}
+        for index, variant in enumerate(step.variants):
+            texts |= {f"{root}/{place}/variants/{index}/{name}": getattr(variant, name) for name in ("subject", "body")}
+        notices += [
+            Notice(
+                code="unknown_variable",
+                detail=f"line {found.row}, column {found.column}: no lead has {found.name!r}; it would be empty",
+                pointer=pointer,
+            )
+            for pointer, text in texts.items()
+            for found in unknown_variables(text, custom)
+        ]
+    return notices

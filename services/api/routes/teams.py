@@ -1,0 +1,37 @@
+"""The team itself: its address and zone; plan and limits are the operator's."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from services.api.auth import Here, ScopedRoute, needs
+from services.api.bodies.inboxes import TeamPatch
+from services.api.problems import not_found
+from services.api.queries import teams
+from services.api.resources import Team
+from services.api.responses import answer, problems, shows
+
+router = APIRouter(prefix="/v1/team", tags=["team"], route_class=ScopedRoute, responses=problems())
+
+
+@router.get("", responses=shows(Team), openapi_extra=needs("team:read"))
+async def get_team(at: Here) -> Response:
+    """The key's team."""
+    return answer(await _team(at))
+
+
+@router.patch("", responses=shows(Team), openapi_extra=needs("team:write"))
+async def update_team(body: TeamPatch, at: Here) -> Response:
+    """Changes the named fields. The address stands under every email; without one no campaign can be activated."""
+    changes = body.given()
+    if "settings" in changes:
+        current = await _team(at)
+        changes["settings"] = current.settings | body.settings.given()
+    await teams.update_team(at.tx, at.team_id, changes)
+    return answer(await _team(at))
+
+
+async def _team(at: Here) -> Team:
+    team = await teams.get_team(at.tx, at.team_id)
+    if team is None:
+        raise not_found("team")
+    return team
