@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from libs.schema.runtime.db import transaction
 from libs.schema.runtime.service import Runtime
-from services.analytics.queries import calendar
+from services.analytics.queries import calendar, offset
 
 # Two turns of the month: a job that stands still for weeks still leaves no row to the DEFAULT partition.
 MONTHS_AHEAD = timedelta(days=62)
@@ -17,6 +17,8 @@ async def refresh_inboxes(runtime: Runtime) -> bool:
     """
     as_of = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
+        # The projection counts in the same rows: it waits here, and neither ends in the other's deadlock.
+        await offset.hold_offset(tx)
         await calendar.reset_daily_counters(tx, as_of)
         await calendar.write_weeks(tx, await calendar.read_weeks(tx, as_of))
     return False

@@ -17,7 +17,7 @@ from libs.schema.runtime.db import Connection, prepare_connection
 from libs.schema.runtime.project import Offset, Projected
 from libs.schema.runtime.streams import StreamLink, StreamMessage
 from services.analytics.handlers import Counting
-from services.analytics.queries import shadow
+from services.analytics.queries import offset, shadow
 from services.analytics.queries.shadow import TableDifference
 
 _BATCH = 500
@@ -62,11 +62,11 @@ async def rebuild(database_url: str, nats_url: str, *, apply: bool = False) -> D
         await shadow.empty(connection)
         # What exists now holds every row that an event up to here can mean, so it is put in after the offset is read.
         replay = _Replay(connection, link, await shadow.read_parked(connection))
-        far = await shadow.read_offset(connection)
+        far = await offset.read_offset(connection)
         await shadow.seed(connection)
         await replay.go_on(far)
         async with connection.transaction():
-            until = await shadow.hold_offset(connection)
+            until = await offset.hold_offset(connection)
             await shadow.seed(connection)
             await replay.go_on(until)
             tables = [await shadow.compare(connection, mirror) for mirror in shadow.MIRRORS]

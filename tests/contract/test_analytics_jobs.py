@@ -15,8 +15,9 @@ from libs.schema.runtime.db import Connection, close_pool, open_pool, transactio
 from libs.schema.runtime.service import Runtime
 from libs.schema.runtime.settings import Settings
 from libs.schema.runtime.telemetry import logger
-from services.analytics import jobs
+from services.analytics import app, jobs
 from services.analytics.handlers import Counting
+from services.warmup import app as warmup
 from tests.analytics_world import World, make_world, projected
 from tests.support import EPOCH, PEPPER, SECRET_KEY, role_url
 
@@ -113,3 +114,28 @@ async def test_months_are_made_before_they_begin(office: Office, owner: Connecti
     months = "SELECT count(*) FROM pg_inherits WHERE inhrelid::regclass::text ~ '^email_events_y2036m0[2345]$'"
     assert office.clock.now().strftime("%Y-%m") == "2036-02"
     assert await owner.fetchval(months) == 3
+
+
+async def test_every_loop_of_the_service_as_it_is_wired_runs(database: str, owner: Connection, world: World) -> None:
+    url = role_url(database, "analytics")
+    settings = Settings(database_url=url, nats_url="nats://unused", secret_key=SECRET_KEY, pepper=PEPPER)
+    service = await app.build(settings)
+    assert [projection.name for projection in service.projections] == ["analytics"]
+    assert [await loop.tick() for loop in service.loops] == [False, False]
+    await close_pool(service.runtime.pool)
+    assert (await inbox(owner, world))["counters_date"] is not None
+
+
+async def test_warmup_runs_and_does_nothing_yet(database: str) -> None:
+    url = role_url(database, "warmup")
+    service = await warmup.build(
+        Settings(database_url=url, nats_url="nats://unused", secret_key=SECRET_KEY, pepper=PEPPER)
+    )
+    await close_pool(service.runtime.pool)
+    assert [service.loops, service.handlers, service.consumer, service.projections, service.servers] == [
+        (),
+        {},
+        None,
+        (),
+        (),
+    ]

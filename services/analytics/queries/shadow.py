@@ -9,8 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from libs.schema.runtime.db import Tx, fetch_all, fetch_one
-from libs.schema.runtime.project import Offset
+from libs.schema.runtime.db import Tx, fetch_all
 
 
 class Mirror(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,20 +114,6 @@ TRUNCATE shadow.event_handled, shadow.email_events, shadow.email_outcome, shadow
 async def empty(tx: Tx) -> None:
     """Forgets the last rebuild."""
     await tx.execute(EMPTY)
-
-
-READ_OFFSET = "SELECT last_seq, last_event_id FROM projection_offset WHERE projection = 'analytics'"
-HOLD_OFFSET = "SELECT last_seq, last_event_id FROM projection_offset WHERE projection = 'analytics' FOR UPDATE"
-
-
-async def read_offset(tx: Tx) -> Offset:
-    """How far the live projection has come."""
-    return await fetch_one(tx, Offset, READ_OFFSET) or Offset()
-
-
-async def hold_offset(tx: Tx) -> Offset:
-    """The same, and the live projection waits there until the transaction ends."""
-    return await fetch_one(tx, Offset, HOLD_OFFSET) or Offset()
 
 
 READ_PARKED = "SELECT event_id FROM parked WHERE consumer = 'analytics'"
