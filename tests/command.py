@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 
-TIMEOUT_S = 60.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -23,20 +21,24 @@ class Done:
         return msgspec.json.decode(self.out)
 
 
-async def coldstream(*arguments: str, environ: Mapping[str, str] | None = None) -> Done:
+def without_settings() -> dict[str, str]:
+    """This environment without COLDSTREAM_*, as on a machine that has never heard of us."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COLDSTREAM_")}
+
+
+async def coldstream(*arguments: str, environ: Mapping[str, str] | None = None, timeout_s: float = 60) -> Done:
     """What `coldstream ARGUMENTS` says, with COLDSTREAM_* from `environ` only."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COLDSTREAM_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "deploy.cli",
         *arguments,
-        env=inherited | {"COLUMNS": "200"} | dict(environ or {}),
+        env=without_settings() | {"COLUMNS": "200"} | dict(environ or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(timeout_s):
         out, err = await process.communicate()
     return Done(code=process.returncode or 0, out=out.decode(), err=err.decode())
 

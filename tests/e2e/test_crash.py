@@ -1,0 +1,69 @@
+"""SIGKILL for sender, replies, analytics, api and whoever relays, at random moments of a running campaign.
+
+The judge is the SMTP server's own log: nothing twice, nothing after a stop, and at the end everybody has got what was due.
+Few kills by default, many with COLDSTREAM_DRILL=1 (`make drill`).
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from deploy.local.demo import Play
+from deploy.local.platform import ROLES, Platform
+from libs.schema.runtime.db import Pool
+from tests.e2e.test_demo import expected
+
+DRILL = "COLDSTREAM_DRILL" in os.environ
+LEADS, KILLS = (300, 200) if DRILL else (30, 12)
+RELAY = "relay"
+RELAY_PORT = """
+SELECT a.client_port
+FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'coldstream-relay'
+"""
+
+
+async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)  # noqa: S311 - which moments, not a secret
+    chance = random.Random(seed)  # noqa: S311 - the same
+    killed: Counter[str] = Counter()
+
+    async def kill_at_random(platform: Platform, pool: Pool) -> None:
+        while killed.total() < KILLS:
+            await asyncio.sleep(chance.uniform(0.1, 2.0))
+            victim = chance.choice([*ROLES, RELAY])
+            name = await relaying(platform, pool) if victim == RELAY else victim
+            if name is not None and platform.children[name].kill():
+                killed[victim] += 1
+
+    said: list[str] = []
+    counted = await Play(tmp_path, leads=LEADS, say=said.append, chaos=kill_at_random).run()
+    story = f"seed {seed}, killed {dict(killed)}, {said[-1]}, {counted.receipt}"
+    assert counted.broken == [], story
+    figures = expected(LEADS)
+    receipt = counted.receipt
+    assert (receipt.leads, receipt.duplicates, receipt.sent_after_stop) == (LEADS, 0, 0), story
+    assert (receipt.replies, receipt.bounces, receipt.unsubscribes) == figures[1:], story
+    assert figures[0] - receipt.unknown <= receipt.accepted <= figures[0], story
+    assert killed.total() >= KILLS / 2, story  # a campaign that is over sooner has still been hit
+
+
+async def relaying(platform: Platform, pool: Pool) -> str | None:
+    """The child whose connection holds the relay's lock just now."""
+    port = await pool.fetchval(RELAY_PORT)
+    for name, child in platform.children.items():
+        if child.pid is not None and port in local_ports(child.pid):
+            return name
+    return None
+
+
+def local_ports(pid: int) -> set[int]:
+    """The ports that the process has connected from; none when it has died in between."""
+    try:
+        return {each.laddr.port for each in psutil.Process(pid).net_connections("tcp")}
+    except psutil.NoSuchProcess:
+        return set()
