@@ -19,6 +19,7 @@ from uuid import uuid4
 import asyncpg
 import nats
 import pytest
+from hypothesis import settings
 
 from deploy.local.servers import Nats, Postgres
 from libs.schema.migrate import migrate
@@ -30,6 +31,9 @@ MIGRATIONS = Path(__file__).parent.parent / "libs" / "schema" / "migrations"
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 LOCK_TEMPLATE = "SELECT pg_advisory_lock(hashtextextended('coldstream/test-template', 0))"
 TEMPLATE_IS_READY = "SELECT datistemplate FROM pg_database WHERE datname = $1"
+# How long an example takes says how busy the machine is, not whether the property holds.
+settings.register_profile("coldstream", deadline=None)
+settings.load_profile("coldstream")
 running = pytest.StashKey[ExitStack]()
 
 
