@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from libs.schema.events import Event
+from libs.schema.events.email import EmailOpened
 from libs.schema.runtime.clock import FixedClock
 from libs.schema.runtime.db import Connection, Pool, close_pool, open_pool, transaction
 from libs.schema.runtime.outbox import Fact, record_all
@@ -188,6 +189,18 @@ async def test_kills_of_analytics_in_the_middle_lose_and_double_nothing(
 
 async def _reached(counted: Callable[[], Awaitable[int]], enough: int) -> bool:
     return await counted() >= enough
+
+
+async def test_an_event_that_could_not_be_counted_is_left_out_of_both(
+    platform: Platform, world: World, owner: Connection
+) -> None:
+    poison = EmailOpened(**world.facts(0), user_agent="no text in a database may hold a \0")
+    story = random_story(world, seed=7, length=40)
+    await platform.happen([*story[:20], (world.team, world.sent(0)), (world.team, poison), *story[20:]])
+    assert await owner.fetchval("SELECT count(*) FROM parked WHERE consumer = 'analytics'") == 1
+    difference = await platform.rebuild()
+    assert wrong(difference) == {}
+    assert (difference.until, difference.events) == (42, 41)
 
 
 async def test_there_is_one_rebuild_at_a_time(platform: Platform, world: World, owner: Connection) -> None:
