@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -185,6 +186,24 @@ async def test_a_reset_leaves_nothing_of_ours_and_everything_of_others(any_empty
 
     assert await run(any_empty_database, EVERYTHING) == before
     assert len(await migrate(any_empty_database)) == len(read_migrations())
+
+
+@pytest.mark.usefixtures("migrated_database")  # so that our roles are there, made by somebody else
+async def test_an_owner_who_is_no_superuser_migrates_resets_and_migrates_again(any_postgres: str) -> None:
+    name = f"modest_{uuid4().hex}"
+    await set_up(any_postgres, f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'modest'")
+    # What a role has that made ours itself.
+    await set_up(any_postgres, f"GRANT coldstream_definer TO {name} WITH ADMIN OPTION")
+    await set_up(any_postgres, f"CREATE DATABASE {name} OWNER {name}")
+    parts = urlsplit(any_postgres)
+    url = urlunsplit(parts._replace(netloc=f"{name}:modest@{parts.hostname}:{parts.port}", path=f"/{name}"))
+    try:
+        first = await migrate(url)
+        await reset(url)
+        assert await migrate(url) == first
+    finally:
+        await set_up(any_postgres, f"DROP DATABASE {name} WITH (FORCE)")
+        await set_up(any_postgres, f"DROP ROLE {name}")
 
 
 async def test_on_supabase_its_own_auth_stays_and_its_clients_get_no_more_than_elsewhere(

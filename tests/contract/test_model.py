@@ -212,6 +212,19 @@ async def test_a_change_moves_updated_at_but_not_in_what_the_projector_writes(tx
     assert await tx.fetchval("SELECT updated_at FROM daily_stats WHERE team_id = $1", team.id) == EVENT_DAY
 
 
+async def test_every_table_with_updated_at_has_its_trigger(tx: Connection) -> None:
+    rows = await tx.fetch(
+        """SELECT c.table_name FROM information_schema.columns AS c
+        WHERE c.table_schema = 'public' AND c.column_name = 'updated_at' AND NOT EXISTS (
+            SELECT FROM pg_trigger AS t
+            WHERE t.tgrelid = c.table_name::regclass AND t.tgname = 'update_' || c.table_name || '_updated_at')
+        ORDER BY c.table_name"""
+    )
+
+    # These two are written with business time by their one writer.
+    assert [row["table_name"] for row in rows] == ["imap_cursor", "projection_offset"]
+
+
 async def test_an_inboxs_counters_end_with_its_own_day_and_week(tx: Connection, team: Team) -> None:
     inbox = await make_inbox(tx, team, sent_today=5, sent_this_week=9)
     await tx.execute("UPDATE inbox_settings SET send_window_timezone = 'Australia/Sydney'")

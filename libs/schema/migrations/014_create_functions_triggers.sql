@@ -12,8 +12,8 @@ BEGIN
             NULL;  -- made by the migration of another database of this server
         END;
     END IF;
-    -- Only its members may give it a function.
-    IF NOT pg_has_role(current_user, 'coldstream_definer', 'MEMBER') THEN
+    -- Only its members may give it a function; from PostgreSQL 16 on who makes a role is no full member of it.
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT coldstream_definer TO %I', current_user);
     END IF;
 END
