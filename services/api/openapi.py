@@ -7,8 +7,55 @@ from fastapi.openapi.utils import get_openapi
 
 from services.api.idempotency import HEADER, MAX_KEY_CHARS
 from services.api.problems import ProblemBody
-from services.api.resources import SHOWN
+from services.api.resources import (
+    Accepted,
+    Campaign,
+    CampaignInboxes,
+    CloudEvent,
+    DailyStats,
+    Domain,
+    Email,
+    EmailContent,
+    Inbox,
+    InboxSettings,
+    Lead,
+    LeadList,
+    Page,
+    Reply,
+    Sequence,
+    Suppression,
+    Team,
+)
 from services.api.responses import components
+from services.api.verdicts import BatchResult
+
+# Everything that an answer may be made of.
+SHOWN = (
+    Team,
+    Domain,
+    Page[Domain],
+    Inbox,
+    Page[Inbox],
+    InboxSettings,
+    LeadList,
+    Page[LeadList],
+    Lead,
+    Page[Lead],
+    BatchResult,
+    Suppression,
+    Page[Suppression],
+    Campaign,
+    Page[Campaign],
+    CampaignInboxes,
+    Sequence,
+    EmailContent,
+    Page[Email],
+    Reply,
+    Page[Reply],
+    Page[DailyStats],
+    Page[CloudEvent],
+    Accepted,
+)
 
 _KEY_PARAMETER = {
     "name": HEADER,

@@ -1,4 +1,4 @@
-"""A request's body: read within limits, parsed once, free of what no column can hold; never trusts a declared length."""
+"""A request's body: read within limits, parsed once, without what no column can hold; trusts no declared length."""
 
 from typing import Any, cast
 

@@ -352,35 +352,6 @@ class CloudEvent(Resource, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class RowFault(Resource, frozen=True, kw_only=True):
-    """One thing that is wrong with a row of a batch."""
-
-    field: str
-    code: str
-    detail: str
-    mend: str | None = None
-
-
-class RowResult(Resource, frozen=True, kw_only=True):
-    """What became of one row of a batch; `index` is its place in the request, from 0."""
-
-    index: int
-    outcome: Literal["created", "updated", "skipped", "rejected"]
-    id: UUID | None = None
-    reason: Literal["duplicate", "duplicate_in_batch", "suppressed"] | None = None
-    errors: list[RowFault] = []
-
-
-class BatchResult(Resource, frozen=True, kw_only=True):
-    """A result for each row, in the order of the request, and how many of each kind."""
-
-    created: int
-    updated: int
-    skipped: int
-    rejected: int
-    results: list[RowResult]
-
-
 Item = TypeVar("Item")
 
 
@@ -389,32 +360,3 @@ class Page(Resource, Generic[Item], frozen=True, kw_only=True):
 
     data: list[Item]
     next_cursor: str | None
-
-
-# Everything that an answer may be made of, for the OpenAPI document.
-SHOWN = (
-    Team,
-    Domain,
-    Page[Domain],
-    Inbox,
-    Page[Inbox],
-    InboxSettings,
-    LeadList,
-    Page[LeadList],
-    Lead,
-    Page[Lead],
-    BatchResult,
-    Suppression,
-    Page[Suppression],
-    Campaign,
-    Page[Campaign],
-    CampaignInboxes,
-    Sequence,
-    EmailContent,
-    Page[Email],
-    Reply,
-    Page[Reply],
-    Page[DailyStats],
-    Page[CloudEvent],
-    Accepted,
-)

@@ -17,8 +17,8 @@ from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.leads import LeadBatch, LeadIn
 from services.api.problems import not_found
 from services.api.queries import leads, suppressions
-from services.api.resources import BatchResult, RowFault, RowResult
 from services.api.responses import answer, problems, shows
+from services.api.verdicts import BatchResult, RowFault, RowResult
 
 router = APIRouter(prefix="/v1", tags=["leads"], route_class=ScopedRoute, responses=problems())
 

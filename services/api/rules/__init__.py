@@ -1,1 +1,1 @@
-"""What the API accepts, as pure functions: values in, clean values or a Refused out; never asks a database or network."""
+"""What the API accepts, as pure functions: values in, clean values or a Refused out; never asks anything outside."""

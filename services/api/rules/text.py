@@ -1,4 +1,4 @@
-"""Which characters a text may hold, before it reaches a header, a page or the database; never guesses what was meant."""
+"""Which characters a text may hold, before it reaches a header, a page or the database; never guesses the meaning."""
 
 import re
 
