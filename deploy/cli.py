@@ -170,9 +170,9 @@ def keys_create(
     as_json: Json = False,
 ) -> None:
     """Make an API key and print it, once."""
-    from deploy.commands.operate import keys_create  # noqa: PLC0415
+    from deploy.commands.keys import create  # noqa: PLC0415
 
-    raise typer.Exit(keys_create(database_url, team_id, name, as_json=as_json))
+    raise typer.Exit(create(database_url, team_id, name, as_json=as_json))
 
 
 @config.command(name="show")
@@ -192,9 +192,13 @@ def health(
     ops_port: Annotated[int, typer.Option(envvar="COLDSTREAM_OPS_PORT", show_envvar=True, min=1, max=65535)],
 ) -> None:
     """Ask the process on this machine's ops port whether it is ready; exit 1 when it is not."""
-    from deploy.commands.operate import health  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415
 
-    raise typer.Exit(health(ops_port))
+    from deploy.local.processes import answers_ready  # noqa: PLC0415
+
+    ready = asyncio.run(answers_ready(ops_port))
+    typer.echo("ready" if ready else "not ready", err=True)
+    raise typer.Exit(0 if ready else 1)
 
 
 @app.command()
@@ -216,9 +220,10 @@ def unpause(database_url: DatabaseUrl) -> None:
 @app.command()
 def version(*, as_json: Json = False) -> None:
     """Print the version."""
-    from deploy.commands.operate import version  # noqa: PLC0415
+    from importlib.metadata import version  # noqa: PLC0415
 
-    raise typer.Exit(version(as_json=as_json))
+    number = version("coldstream")
+    typer.echo(f'{{"version": "{number}"}}' if as_json else number)
 
 
 if __name__ == "__main__":

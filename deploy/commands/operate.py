@@ -1,23 +1,17 @@
-"""Commands for operating an installation: run, keys, settings, health, kill switch; must never print a kept secret."""
+"""Commands for operating an installation: run, settings, the kill switch; must never print a kept secret."""
 
-import asyncio
 import importlib
-from importlib.metadata import version as installed_version
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
 
-import asyncpg
 import msgspec
 
-from deploy.commands.terminal import DONE, NO, UNREACHED, carry_out, print_json, print_line, print_table, progress
-from deploy.local.processes import answers_ready
+from deploy.commands.terminal import DONE, UNREACHED, carry_out, print_json, print_table, progress
 from libs.schema.runtime import barrier
 from libs.schema.runtime.clock import Clock
 from libs.schema.runtime.db import close_pool, open_pool, transaction
 from libs.schema.runtime.settings import Settings, load
 from services.__main__ import main
-from services.api import accounts
 
 SET_PAUSED = """
 UPDATE installation
@@ -68,37 +62,6 @@ async def _switch(database_url: str, *, paused: bool, reason: str | None) -> int
     return DONE
 
 
-def keys_create(database_url: str, team_id: UUID, name: str, *, as_json: bool) -> int:
-    """Makes an API key with the owner's rights and prints it, the only time that it can be seen."""
-
-    async def work() -> int:
-        pool = await open_pool(database_url, application_name="coldstream-cli", max_size=1)
-        try:
-            clock = Clock()
-            await clock.refresh(pool)
-            async with transaction(pool) as tx:
-                key = await accounts.create_key(tx, team_id=team_id, name=name, now=clock.now())
-        except asyncpg.ForeignKeyViolationError:
-            progress.print(f"there is no team {team_id}")
-            return NO
-        finally:
-            await close_pool(pool)
-        if as_json:
-            print_json({"api_key": key, "team_id": team_id})
-        else:
-            print_line(key)
-        return DONE
-
-    return carry_out(work())
-
-
-def health(ops_port: int) -> int:
-    """NO unless the process behind the ops port of this machine says that it is ready."""
-    ready = asyncio.run(answers_ready(ops_port))
-    progress.print("ready" if ready else "not ready")
-    return DONE if ready else NO
-
-
 def config_show(role: str, *, as_json: bool) -> int:
     """The settings that `run ROLE` would read from this environment; of secrets only that they are set."""
 
@@ -113,16 +76,6 @@ def config_show(role: str, *, as_json: bool) -> int:
         return DONE
 
     return carry_out(work())
-
-
-def version(*, as_json: bool) -> int:
-    """The version of the installed distribution."""
-    number = installed_version("coldstream")
-    if as_json:
-        print_json({"version": number})
-    else:
-        print_line(number)
-    return DONE
 
 
 def _shown(value: Any) -> Any:

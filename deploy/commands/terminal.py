@@ -17,7 +17,7 @@ from libs.schema.runtime.settings import SettingsError
 
 DONE, NO, UNREACHED = 0, 1, 3
 
-progress = Console(stderr=True, highlight=False)
+progress = Console(stderr=True, highlight=False, soft_wrap=True)
 _data = Console(highlight=False, soft_wrap=True)
 
 

@@ -21,6 +21,8 @@ GRACE = timedelta(hours=25)
 POLL_S = 0.02
 STUCK_S = 90.0  # a killed sender needs some seconds; what stands still for longer does not move by itself
 CONSUMER = "sender"
+# A mailbox is asked every 60 s; one that has not been for longer is still to be asked at this instant.
+POLLED_WITHIN = timedelta(seconds=90)
 
 MOVE_CLOCK = "UPDATE installation SET sandbox = true, clock_offset = greatest(clock_offset, $1)"
 READ_OFFSET = "SELECT clock_offset FROM installation"
@@ -35,7 +37,8 @@ SELECT
     (SELECT count(*) FROM enrollments
         WHERE state = 'active' AND next_at <= $1 AND coalesce(held_until, $1) <= $1) AS unplanned,
     (SELECT count(*) FROM inbound_raw WHERE outcome IS NULL) AS unsorted,
-    (SELECT count(*) FROM inboxes WHERE coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
+    (SELECT count(*) FROM inboxes
+        WHERE deleted_at IS NULL AND coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
 """
 NEXT_DUE = """
 SELECT least(
@@ -139,7 +142,8 @@ class Driver:
     async def look(self) -> Waiting:
         """What is left to do at this instant."""
         world = await self._world.state()
-        row = await self._pool.fetchrow(LOOK, self.now())
+        now = self.now()
+        row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         consumer = await self._link.jetstream.consumer_info(STREAM, CONSUMER)
         unhandled = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)

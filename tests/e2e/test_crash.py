@@ -1,6 +1,6 @@
 """SIGKILL for sender, replies, analytics, api and whoever relays, at random moments of a running campaign.
 
-The judge is the SMTP server's own log: nothing twice, nothing after a stop, and at the end everybody has got what was due.
+The judge is the SMTP server's own log: nothing twice, nothing after a stop, and everybody got what was due at the end.
 Few kills by default, many with COLDSTREAM_DRILL=1 (`make drill`).
 """
 
