@@ -1,1 +1,1 @@
-"""The programs, one package each. They never import each other: they share `libs.schema` and tell each other events."""
+"""The programs; they never import each other, and share only libs."""

@@ -77,6 +77,7 @@ _AFTER_DATA = any_of(
     end of data|in reply to data|>>> ?data\s{1,80}<<<|smtp command\s{1,80}data\b|after data|for data command
     """
 )
+_ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")
 _SMTP_LINE = re.compile(r"(?<![\d.])[45]\d\d(?:[ -]|: )\S")
 
 
@@ -264,3 +265,18 @@ def _smtp_words(notice: str) -> str:
     """The notice from its first SMTP reply on, or all of it: what stands before is the mail system's own politeness."""
     found = _SMTP_LINE.search(notice)
     return notice[found.start() :] if found else notice
+
+
+def decisive(report: Report, lead_email: str | None) -> Recipient:
+    """The recipient that decides about an email to one person: the person's own row, else the mildest of all rows.
+
+    A list or a forwarding behind the address makes more rows; only when every one is dead, the address is.
+    """
+    own = next((each for each in report.recipients if lead_email and each.address == lead_email.lower()), None)
+    mildness: tuple[BounceClass, ...] = ("none", "soft", "blocked", "hard")
+    return own or min(report.recipients, key=lambda each: mildness.index(each.bounce_class))
+
+
+def without_addresses(text: str) -> str:
+    """The text with each address masked: an event holds none (design.md §3)."""
+    return " ".join(_ADDRESS.sub("<address>", text).split())

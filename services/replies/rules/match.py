@@ -16,16 +16,42 @@ CONFIDENCE: dict[MatchMethod, float] = {
     "address_other_inbox": 0.75,
 }
 ADDRESS_DAYS = 60  # an address alone says little about an older email
+_FREEMAIL = frozenset(
+    {"gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "yahoo.com", "yahoo.co.jp"}
+    | {
+        "icloud.com",
+        "me.com",
+        "aol.com",
+        "gmx.de",
+        "gmx.net",
+        "gmx.com",
+        "web.de",
+        "t-online.de",
+        "mail.ru",
+        "yandex.ru",
+    }
+    | {
+        "proton.me",
+        "protonmail.com",
+        "orange.fr",
+        "free.fr",
+        "libero.it",
+        "wp.pl",
+        "o2.pl",
+        "seznam.cz",
+        "qq.com",
+        "163.com",
+    }
+)
 # INTERNALDATE has whole seconds, and the mailbox's clock is not ours.
 CLOCK_SLACK = timedelta(minutes=5)
 
 
-class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
-    """An email of ours that has passed its point of no return, as far as matching needs it."""
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An email that we sent to the writer's address, and when."""
 
     email_id: UUID
     inbox_id: UUID
-    message_id: str
     committed_at: datetime
 
 
@@ -50,7 +76,7 @@ def match_by_id(in_reply_to: Sequence[str], references: Sequence[str], by_id: Ma
     return None
 
 
-def match_by_address(sent: Sequence[SentEmail], inbox_id: UUID, received_at: datetime) -> Match | None:
+def match_by_address(sent: Sequence[Candidate], inbox_id: UUID, received_at: datetime) -> Match | None:
     """The match by the sender's address: the newest email before the answer, of this inbox rather than another's."""
     near = [
         each
@@ -65,3 +91,8 @@ def match_by_address(sent: Sequence[SentEmail], inbox_id: UUID, received_at: dat
             newest = max(found, key=lambda each: each.committed_at)
             return Match(email_id=newest.email_id, method=method, confidence=CONFIDENCE[method])
     return None
+
+
+def is_freemail(domain: str) -> bool:
+    """Whether people of different houses have addresses at the domain, so that it says nothing about whose they are."""
+    return domain in _FREEMAIL

@@ -1,0 +1,60 @@
+"""Wiring of replies: two loops, one that asks the mailboxes and one that sorts what came. Decides nothing."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Annotated
+
+import msgspec
+
+from libs.schema.runtime import settings as runtime_settings
+from libs.schema.runtime.network import tls_context
+from libs.schema.runtime.service import Loop, Service, open_runtime
+from services.replies import jobs
+from services.replies.imap import Network
+from services.replies.sessions import Sessions
+
+
+class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
+    """What replies is told beside what every process is told."""
+
+    # How long a mailbox is left alone after it was asked, business seconds.
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    # How many IMAP connections this process keeps at most.
+    imap_sessions: Annotated[int, msgspec.Meta(ge=1)] = 200
+    # The shortest time between two logins to one mailbox, real seconds: providers lock accounts that log in often.
+    imap_login_gap_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+
+
+SETTINGS = Settings
+
+
+async def build(settings: Settings) -> Service:
+    """The service, ready to run.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database cannot be reached or refuses the login.
+        OSError, ssl.SSLError: `extra_ca_file` cannot be used.
+
+    """
+    network = Network(context=tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
+    runtime = await open_runtime(settings, "replies")
+    sessions = Sessions(runtime.pool, network, most=settings.imap_sessions, login_gap_s=settings.imap_login_gap_s)
+    deps = jobs.Deps(
+        settings=settings,
+        pool=runtime.pool,
+        clock=runtime.clock,
+        new_id=runtime.new_id,
+        log=runtime.log,
+        stopping=runtime.stopping,
+        sessions=sessions,
+        poll_interval=timedelta(seconds=settings.poll_interval_s),
+    )
+    return Service(
+        name="replies",
+        runtime=deps,
+        loops=(
+            Loop(name="poll", tick=partial(jobs.poll, deps)),
+            Loop(name="sort_inbound", tick=partial(jobs.sort_inbound, deps)),
+        ),
+        close=sessions.close,
+    )

@@ -1,0 +1,96 @@
+"""What a message may change, in the one transaction that writes its outcome: events, stops, suppressions.
+
+Never stops anybody without the barrier's lock: whoever calls `stop` has called `barrier.stop_people` before it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from libs.schema.events.base import Event
+from libs.schema.events.lead import StopReason
+from libs.schema.ids import lead_key
+from libs.schema.runtime.clock import new_id
+from libs.schema.runtime.db import Tx
+from libs.schema.runtime.outbox import record
+from services.replies.queries import effects as rows
+from services.replies.queries.messages import Raw
+from services.replies.queries.sent import SentEmail
+
+BY = "replies"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message turned out to be (`inbound_raw.outcome`), and what a person should know of it: no addresses."""
+
+    name: str
+    detail: dict[str, Any] = {}
+
+
+class Sorting(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on its way to its outcome, in one transaction."""
+
+    tx: Tx
+    raw: Raw
+    pepper: bytes
+    now: datetime
+
+    @property
+    def team_id(self) -> UUID:
+        """Whose mailbox it came to."""
+        return self.raw.team_id
+
+    def person(self, address: str) -> bytes | None:
+        """The key of the address's owner; None where there can be no such address."""
+        try:
+            return lead_key(self.pepper, address)
+        except UnicodeError:  # its domain cannot exist, so nobody was ever mailed there
+            return None
+
+    async def record(self, *events: Event) -> list[UUID]:
+        """Writes the events into the journal; their ids in order."""
+        return await record(self.tx, self.team_id, *events, by=BY, at=self.now)
+
+    async def was_told(self, email: SentEmail, event: Event) -> bool:
+        """Whether such an event is known of the email, also from SMTP time."""
+        return await rows.was_told(self.tx, self.team_id, email.email_id, event.TYPE)
+
+    async def stop(self, people: Sequence[bytes], reason: StopReason, event_id: UUID) -> None:
+        """Ends every sequence that these people are in."""
+        stop = rows.Stop(team_id=self.team_id, reason=reason, event_id=event_id, stopped_at=self.now)
+        await rows.insert_stops(self.tx, stop, [new_id() for _ in people], people)
+
+    async def suppress(self, address: str | None, reason: str) -> None:
+        """Keeps the team from mailing the address again; an erased one (None) is known to the ledger by its key."""
+        person = self.person(address) if address else None
+        if address is None or person is None:
+            return
+        suppression = rows.Suppression(
+            id=new_id(),
+            team_id=self.team_id,
+            email=address.lower(),
+            reason=reason,
+            value_hash=person,
+            created_at=self.now,
+        )
+        await rows.insert_suppression(self.tx, suppression)
+
+
+def told_of(email: SentEmail) -> dict[str, Any]:
+    """What every event of an email says."""
+    return {
+        "email_id": email.email_id,
+        "kind": email.kind,
+        "lead_id": email.lead_id,
+        "inbox_id": email.inbox_id,
+        "campaign_id": email.campaign_id,
+        "enrollment_id": email.enrollment_id,
+        "step_id": email.step_id,
+        "step_number": email.step_number,
+        "variant_id": email.variant_id,
+        "sent_on": email.sent_on,
+        "inbox_sent_on": email.inbox_sent_on,
+    }

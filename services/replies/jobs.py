@@ -1,0 +1,197 @@
+"""What the clock starts: asking the mailboxes, and sorting what came. Bytes are stored before anything reads them."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from libs.schema.runtime.consume import OUTAGES
+from libs.schema.runtime.db import transaction
+from libs.schema.runtime.network import ForbiddenAddressError
+from libs.schema.runtime.service import Runtime
+from libs.schema.secrets import SecretError, open_secret
+from services.replies import imap
+from services.replies.effects import Sorting
+from services.replies.queries import mailboxes, messages
+from services.replies.queries.mailboxes import DueInbox, NewRaw, Place
+from services.replies.rules.parse import parse_headers
+from services.replies.sessions import Sessions
+from services.replies.sorting import sort
+
+POLLS_AT_ONCE = 8
+DUE_AT_ONCE = 100  # mailboxes of one tick
+MAX_NEW_PER_POLL = (
+    1000  # messages of one folder; the rest waits for the next poll, so that no mailbox holds the others up
+)
+LOOK_BACK = timedelta(
+    days=3
+)  # before the first and after a lost cursor: INTERNALDATE is a day's matter (RFC 3501 §6.4.4)
+SORT_BATCH = 50
+MAX_ATTEMPTS = 3  # then the message is unreadable; its bytes stay
+_ROLES: tuple[imap.Role, ...] = ("INBOX", "Junk", "Sent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps(Runtime):
+    """What replies works with; `poll_interval` is business time."""
+
+    sessions: Sessions
+    poll_interval: timedelta
+
+
+async def poll(deps: Deps) -> bool:
+    """Asks the mailboxes that are due, POLLS_AT_ONCE at once; returns whether one of them was read.
+
+    A second process takes others: each mailbox is locked by whoever speaks for it.
+    """
+    before = deps.clock.now() - deps.poll_interval
+    async with transaction(deps.pool) as tx:
+        due = await mailboxes.due_inboxes(tx, before, deps.sessions.pausing(), DUE_AT_ONCE)
+    turns = asyncio.Semaphore(POLLS_AT_ONCE)
+
+    async def in_turn(inbox: DueInbox) -> bool:
+        async with turns:
+            return not deps.stopping.is_set() and await poll_inbox(deps, inbox)
+
+    async with asyncio.TaskGroup() as group:
+        polls = [group.create_task(in_turn(inbox)) for inbox in due]
+    return any(each.result() for each in polls)
+
+
+async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
+    """Stores what is new in the mailbox; returns whether it could be read.
+
+    A second call finds only what came since. A failure ends the session and is told in one log line.
+    """
+    asked_at = deps.clock.now()
+    refused = False
+    try:
+        session = await deps.sessions.enter(inbox.id, _account(deps, inbox))
+        if session is None:
+            return False
+        complete = [await _poll_folder(deps, session, inbox, role) for role in _ROLES if role in session.folders]
+    except (imap.ImapError, ForbiddenAddressError, SecretError) as error:
+        refused = isinstance(error, imap.LoginRefusedError | SecretError)
+        pause_s = await deps.sessions.fail(inbox.id, refused=refused)
+        deps.log.warning(
+            "inbox.unreachable", inbox_id=str(inbox.id), reason=str(error), refused=refused, pause_s=round(pause_s)
+        )
+        return False
+    await deps.sessions.leave(inbox.id)
+    if all(complete):
+        async with transaction(deps.pool) as tx:
+            await mailboxes.mark_checked(tx, inbox.id, asked_at)
+    return True
+
+
+def _account(deps: Deps, inbox: DueInbox) -> imap.Account:
+    column = "imap_password" if inbox.imap_password is not None else "smtp_password"
+    sealed = inbox.imap_password or inbox.smtp_password
+    if sealed is None:
+        raise SecretError("the mailbox has no password")
+    return imap.Account(
+        host=inbox.host,
+        port=inbox.port,
+        tls=inbox.tls,
+        username=inbox.username,
+        password=open_secret(deps.settings.secret_key, sealed, row_id=inbox.id, column=column),
+    )
+
+
+async def _poll_folder(deps: Deps, session: imap.Session, inbox: DueInbox, role: imap.Role) -> bool:
+    """Stores the folder's new messages, oldest first; returns whether that was all of them."""
+    place = Place(team_id=inbox.team_id, inbox_id=inbox.id, folder=role, uidvalidity=await session.open(role))
+    async with transaction(deps.pool) as tx:
+        cursor = await mailboxes.read_cursor(tx, inbox.id, role)
+    if cursor and cursor.uidvalidity == place.uidvalidity:
+        uids, newest = await session.search_after(cursor.last_uid), cursor.last_uid
+    else:
+        # Seen for the first time, or numbered anew: what lies further back is known, or not for us.
+        since = cursor.last_internal_date if cursor and cursor.last_internal_date else inbox.created_at
+        newest = await session.newest()
+        uids = await session.search_since((since - LOOK_BACK).date())
+    for at in range(0, min(len(uids), MAX_NEW_PER_POLL), imap.MAX_UIDS):
+        await _fetch(deps, session, place, uids[at : at + imap.MAX_UIDS])
+    if len(uids) > MAX_NEW_PER_POLL:
+        return False
+    await _store(deps, place, [], upto=max([newest, *uids[-1:]]))
+    return True
+
+
+async def _fetch(deps: Deps, session: imap.Session, place: Place, uids: Sequence[int]) -> None:
+    """Stores these messages, in as many batches as the session needs."""
+    headers_only = place.folder == "Sent"
+    found = await session.describe(uids)
+    while found:
+        batch = imap.affordable(found, headers_only=headers_only)
+        found = found[len(batch) :]
+        fetched = await session.fetch(batch, headers_only=headers_only)
+        missing = {each.uid for each in batch} - {each.found.uid for each in fetched}
+        # Gone by now, or not handed out: then it is stored without its bytes, to be seen as unreadable.
+        withheld = await session.describe(sorted(missing))
+        fetched += [imap.Fetched(found=each, raw=b"", truncated=True) for each in withheld]
+        await _store(deps, place, fetched, upto=batch[-1].uid)
+
+
+async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], *, upto: int) -> None:
+    """The messages and the cursor behind them, in one transaction."""
+    now = deps.clock.now()
+    rows = [_row(deps.new_id(), each, now) for each in fetched]
+    newest = max((row.internal_date for row in rows), default=None)
+    async with transaction(deps.pool) as tx:
+        await mailboxes.store_raw(tx, place, rows, now)
+        await mailboxes.move_cursor(tx, place, upto, newest, now)
+
+
+def _row(id_: UUID, fetched: imap.Fetched, now: datetime) -> NewRaw:
+    headers = parse_headers(fetched.raw)
+    named = "|".join(headers.first(name) for name in ("message-id", "date", "from"))
+    return NewRaw(
+        id=id_,
+        uid=fetched.found.uid,
+        dedupe=hashlib.sha256(f"{named}|{fetched.found.size}".encode()).digest(),
+        internal_date=(fetched.found.internal_date or now).astimezone(UTC),
+        size_bytes=fetched.found.size,
+        raw=fetched.raw,
+        truncated=fetched.truncated,
+    )
+
+
+async def sort_inbound(deps: Deps) -> bool:
+    """Gives stored messages their one outcome, with all that follows from it; returns whether any got it.
+
+    Each message is one transaction. One that fails MAX_ATTEMPTS times becomes unreadable and its bytes stay.
+    """
+    async with transaction(deps.pool) as tx:
+        waiting = await messages.unsorted(tx, SORT_BATCH)
+    done = [await sort_message(deps, raw_id) for raw_id in waiting if not deps.stopping.is_set()]
+    return any(done)
+
+
+async def sort_message(deps: Deps, raw_id: UUID) -> bool:
+    """Sorts one stored message; False where it has its outcome already or another process works on it."""
+    try:
+        async with transaction(deps.pool) as tx:
+            raw = await messages.take_raw(tx, raw_id)
+            if raw is None:
+                return False
+            at = Sorting(tx=tx, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
+            outcome = await sort(at)
+            await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
+    except OUTAGES:
+        raise  # the database's trouble, not the message's
+    except Exception as error:  # noqa: BLE001 - whatever a message does to us, it must not hold up the others
+        await _count_failure(deps, raw_id, error)
+        return True
+    deps.log.info("message.sorted", raw_id=str(raw_id), inbox_id=str(raw.inbox_id), outcome=outcome.name)
+    return True
+
+
+async def _count_failure(deps: Deps, raw_id: UUID, error: Exception) -> None:
+    async with transaction(deps.pool) as tx:
+        attempts = await messages.count_attempt(tx, raw_id)
+        if attempts >= MAX_ATTEMPTS:
+            await messages.settle_raw(tx, raw_id, "unreadable", {"error": type(error).__name__}, deps.clock.now())
+    deps.log.error("message.not_sorted", raw_id=str(raw_id), attempts=attempts, exc_info=error)

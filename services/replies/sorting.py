@@ -1,0 +1,121 @@
+"""What a stored message is, and what follows from it: copy in Sent, report, complaint, own mail.
+
+Never trusts a message: only what is about an email of ours, by an id that nobody can guess, or comes from a person whom
+we wrote to (answers.py), changes anything (reliability.md B40).
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from libs.schema.events.email import BounceBlocked, BounceEvent, BounceHard, BounceSoft, EmailComplained, EmailConfirmed
+from libs.schema.runtime.barrier import stop_people
+from services.replies.answers import sort_answer
+from services.replies.effects import Outcome, Sorting, told_of
+from services.replies.queries import sent
+from services.replies.queries.sent import SentEmail
+from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, decisive, without_addresses
+from services.replies.rules.inspection import read
+from services.replies.rules.parse import message_ids, parse_headers
+
+MARK_DAYS = 60  # a mark is looked for among the mailbox's sends of this time
+MAX_ID_CHARS = 255
+MAX_DIAGNOSTIC_CHARS = 200
+MAX_FEEDBACK_CHARS = 50
+
+_BOUNCES: dict[str, type[BounceEvent]] = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
+
+
+async def sort(at: Sorting) -> Outcome:
+    """The message's outcome, after all its effects; the caller writes it in the same transaction.
+
+    Run again after a rollback it does the same; a copy of a message that had its effects has none.
+
+    Raises:
+        asyncpg.LockNotAvailableError: a send to the person holds the barrier; the message must come again.
+
+    """
+    if not at.raw.raw:
+        return Outcome(name="unreadable", detail={"why": "the server does not hand it out"})
+    if at.raw.folder == "Sent":
+        return await _sort_copy(at)
+    inbound = read(at.raw.raw, at.raw.internal_date.date())
+    if inbound.report:
+        return await _sort_report(at, inbound.report)
+    if await sent.is_own_address(at.tx, at.team_id, inbound.sender.address):
+        return Outcome(name="own")
+    if inbound.kind == "other":
+        return Outcome(name="ignored", detail={"why": "a mailing, or from nobody"})
+    return await sort_answer(at, inbound)
+
+
+async def _sort_copy(at: Sorting) -> Outcome:
+    """A copy in Sent: proof of a send whose end is unknown, and the id that the provider gave it."""
+    headers = parse_headers(at.raw.raw)
+    ids = message_ids(headers.first("message-id"))
+    email = await _find(at, ids, [value.strip() for value in headers.every(MARK_FIELD)])
+    if email is None or email.sent_on is None:
+        return Outcome(name="ignored", detail={"why": "not sent by us"})
+    detail: dict[str, Any] = {"email_id": str(email.email_id)}
+    rewritten = ids[0][:MAX_ID_CHARS] if ids and ids[0] not in email.message_ids else None
+    event = EmailConfirmed(**told_of(email), provider_message_id=rewritten)
+    if (email.state != "unknown" and not rewritten) or await at.was_told(email, event):
+        return Outcome(name="sent_copy", detail=detail)
+    await at.record(event)
+    return Outcome(name="sent_copy", detail=detail | {"confirmed": True})
+
+
+async def _sort_report(at: Sorting, report: Report) -> Outcome:
+    """A delivery report or a complaint; forged ones, and those about other people's mail, change nothing."""
+    email = await _find(at, report.message_ids, report.tokens)
+    if email is None or email.sent_on is None:
+        return Outcome(name="ignored", detail={"why": "a report about no email of ours"})
+    if report.feedback_type:
+        return await _sort_complaint(at, report.feedback_type[:MAX_FEEDBACK_CHARS], email)
+    recipient = decisive(report, email.lead_email)
+    detail: dict[str, Any] = {"email_id": str(email.email_id), "action": recipient.action[:MAX_FEEDBACK_CHARS]}
+    kind = _BOUNCES.get(recipient.bounce_class)
+    if kind is None:
+        return Outcome(name="ignored", detail=detail | {"why": "nothing was refused"})
+    event = _bounce(kind, recipient, email)
+    if kind is BounceHard:
+        await stop_people(at.tx, at.team_id, [email.lead_key])
+    if await at.was_told(email, event):
+        return Outcome(name="bounce", detail=detail | {"repeated": True})
+    (event_id,) = await at.record(event)
+    if kind is BounceHard:
+        await at.stop([email.lead_key], "hard_bounce", event_id)
+        await at.suppress(email.lead_email, "hard_bounce")
+    return Outcome(name="bounce", detail=detail | {"class": recipient.bounce_class, "reason": recipient.reason})
+
+
+async def _sort_complaint(at: Sorting, feedback_type: str, email: SentEmail) -> Outcome:
+    detail: dict[str, Any] = {"email_id": str(email.email_id), "feedback_type": feedback_type}
+    await stop_people(at.tx, at.team_id, [email.lead_key])
+    event = EmailComplained(**told_of(email), feedback_type=feedback_type)
+    if await at.was_told(email, event):
+        return Outcome(name="complaint", detail=detail | {"repeated": True})
+    (event_id,) = await at.record(event)
+    await at.stop([email.lead_key], "complaint", event_id)
+    await at.suppress(email.lead_email, "spam_complaint")
+    return Outcome(name="complaint", detail=detail)
+
+
+async def _find(at: Sorting, ids: Sequence[str], tokens: Sequence[str]) -> SentEmail | None:
+    """The team's newest email under one of the ids or marks; both are ours and cannot be guessed."""
+    found = await sent.by_message_id(at.tx, at.team_id, ids)
+    if not found and tokens:
+        since = at.raw.internal_date - timedelta(days=MARK_DAYS)
+        found = await sent.by_mark(at.tx, at.team_id, at.raw.inbox_id, tokens, since)
+    return found[0] if found else None
+
+
+def _bounce(kind: type[BounceEvent], recipient: Recipient, email: SentEmail) -> BounceEvent:
+    return kind(
+        **told_of(email),
+        source="dsn",
+        reason=recipient.reason,
+        smtp_code=int(recipient.code) if recipient.code else None,
+        smtp_status=recipient.status or None,
+        diagnostic=without_addresses(recipient.diagnostic)[:MAX_DIAGNOSTIC_CHARS] or None,
+    )
