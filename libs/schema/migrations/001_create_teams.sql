@@ -2,7 +2,8 @@
 -- why:   the tenant, and what Supabase has and plain PostgreSQL lacks
 -- locks: none but on new objects
 
--- Made only where missing, so that the same files run on both. auth.uid() is Supabase's: the caller's id from the claims of the request.
+-- Made only where missing, so that the same files run on both. auth.uid() is Supabase's: the caller's id from the
+-- claims of the request.
 DO $shim$
 DECLARE
     role_name TEXT;
@@ -76,8 +77,8 @@ CREATE TABLE teams (
     revision BIGINT NOT NULL DEFAULT 1,
 
     -- Refuses a name that PostgreSQL does not know, by its own error.
-    CONSTRAINT teams_timezone_check CHECK (timezone(settings ->> 'timezone', TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL
-        OR settings ->> 'timezone' IS NULL)
+    CONSTRAINT teams_timezone_check CHECK (settings ->> 'timezone' IS NULL
+        OR timezone(settings ->> 'timezone', TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL)
 );
 
 CREATE INDEX idx_teams_slug ON teams(slug);

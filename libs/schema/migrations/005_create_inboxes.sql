@@ -1,4 +1,4 @@
--- owner: api (identity, credentials, settings); sender (circuit, status); replies (last_reply_checked_at); analytics (health, counters)
+-- owner: api; sender (circuit, status), replies (last_reply_checked_at), analytics (health, counters)
 -- why:   one mailbox, connected once on the whole platform
 -- locks: none but on new objects
 
@@ -61,8 +61,8 @@ CREATE TABLE inboxes (
     imap_password TEXT,
     smtp_tls VARCHAR(10) NOT NULL DEFAULT 'starttls' CHECK (smtp_tls IN ('starttls', 'implicit', 'none')),
     imap_tls VARCHAR(10) NOT NULL DEFAULT 'implicit' CHECK (imap_tls IN ('implicit', 'none')),
-    -- Ours: 100 is not praise until there is data; the inbox's own day to which sent_today belongs (NULL: not known yet);
-    -- archived, not deleted; ETag of the API.
+    -- Ours: 100 is not praise until there is data; the inbox's own day to which sent_today belongs (NULL: not known
+    -- yet); archived, not deleted; ETag of the API.
     health_known BOOLEAN NOT NULL DEFAULT FALSE,
     counters_date DATE,
     deleted_at TIMESTAMPTZ,

@@ -49,7 +49,7 @@ CREATE TABLE leads (
     team_id UUID NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
     lead_list_id UUID,
 
-    -- Contact info. The address is lower case, so that UNIQUE(team_id, email) knows no case; a trigger writes it so (014).
+    -- Contact info. The address is lower case (a trigger of 014), so that UNIQUE(team_id, email) knows no case.
     email VARCHAR(255) NOT NULL CHECK (email = lower(email)),
     first_name VARCHAR(100),
     last_name VARCHAR(100),
@@ -66,7 +66,8 @@ CREATE TABLE leads (
             'out_of_office', 'auto_reply', 'bounce', 'neutral')),
 
     -- Location
-    timezone VARCHAR(100) CHECK (timezone(timezone, TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL OR timezone IS NULL),
+    timezone VARCHAR(100)
+        CHECK (timezone IS NULL OR timezone(timezone, TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL),
     country VARCHAR(100),
     city VARCHAR(100),
 

@@ -1,4 +1,4 @@
--- owner: api (definition, status by command); sender (status, started_at, completed_at by guarded transitions); analytics (counters)
+-- owner: api; sender (status, started_at, completed_at by guarded transitions), analytics (counters)
 -- why:   campaigns, their steps and the A/B variants of a step
 -- locks: none but on new objects, and on leads (empty) for the foreign key that 008 could not make yet
 
@@ -53,8 +53,8 @@ CREATE TABLE campaigns (
 
     UNIQUE(team_id, id),
     FOREIGN KEY (team_id, lead_list_id) REFERENCES lead_lists(team_id, id) ON DELETE SET NULL (lead_list_id),
-    CONSTRAINT campaigns_timezone_check CHECK (timezone(settings ->> 'timezone', TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL
-        OR settings ->> 'timezone' IS NULL)
+    CONSTRAINT campaigns_timezone_check CHECK (settings ->> 'timezone' IS NULL
+        OR timezone(settings ->> 'timezone', TIMESTAMPTZ '2000-01-01 00:00:00Z') IS NOT NULL)
 );
 
 CREATE INDEX idx_campaigns_team ON campaigns(team_id);
@@ -104,7 +104,8 @@ CREATE TABLE sequences (
     body TEXT NOT NULL,
 
     -- Conditions (JSONB for flexibility)
-    conditions JSONB NOT NULL DEFAULT '[{"type": "no_reply", "action": "continue"}]' CHECK (jsonb_typeof(conditions) = 'array'),
+    conditions JSONB NOT NULL DEFAULT '[{"type": "no_reply", "action": "continue"}]'
+        CHECK (jsonb_typeof(conditions) = 'array'),
 
     -- Stats
     sent_count INTEGER NOT NULL DEFAULT 0 CHECK (sent_count >= 0),
@@ -115,7 +116,7 @@ CREATE TABLE sequences (
     created_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
 
-    -- Ours: filled from the campaign when not given (014); archived, not deleted, because the ledger names steps; ETag of the API.
+    -- Ours: filled from the campaign when not given (014); archived, since the ledger names steps; ETag of the API.
     team_id UUID NOT NULL,
     deleted_at TIMESTAMPTZ,
     revision BIGINT NOT NULL DEFAULT 1,
@@ -126,7 +127,8 @@ CREATE TABLE sequences (
 
 -- The seed's UNIQUE(campaign_id, step_number), under its name, among the steps that are not archived:
 -- the number of a step that was taken out is free again.
-CREATE UNIQUE INDEX sequences_campaign_id_step_number_key ON sequences(campaign_id, step_number) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX sequences_campaign_id_step_number_key ON sequences(campaign_id, step_number)
+    WHERE deleted_at IS NULL;
 CREATE INDEX idx_sequences_campaign ON sequences(campaign_id);
 CREATE INDEX idx_sequences_team ON sequences(team_id);
 

@@ -1,5 +1,5 @@
 -- owner: analytics
--- why:   projections of the stream, ready for charts; ids are uuid5 of their key and times are the events' (design.md §9.5)
+-- why:   projections of the stream, ready for charts; ids are uuid5 of the key, times the events' (design.md §9.5)
 -- locks: none but on new objects
 
 CREATE TABLE daily_stats (
@@ -52,8 +52,8 @@ CREATE TABLE inbox_daily_stats (
     -- Health metrics
     health_score INTEGER CHECK (health_score BETWEEN 0 AND 100),
 
-    -- Ours: filled from the inbox when not given (014); times of the first and last event counted. The rate columns of inboxes
-    -- need opens and replies by day too.
+    -- Ours: filled from the inbox when not given (014); times of the first and last event counted. The rate columns of
+    -- inboxes need opens and replies by day too.
     team_id UUID NOT NULL,
     campaign_opened INTEGER NOT NULL DEFAULT 0 CHECK (campaign_opened >= 0),
     campaign_replied INTEGER NOT NULL DEFAULT 0 CHECK (campaign_replied >= 0),

@@ -2,7 +2,7 @@
 -- why:   timestamps, lead counts, daily counters, addresses without case, teams of children, the way in, the last owner
 -- locks: SHARE ROW EXCLUSIVE on each table that gets a trigger; all are empty but auth.users
 
--- Nobody logs in as it. It owns the SECURITY DEFINER functions, so that a fault in one reaches no further than its grants.
+-- Nobody logs in as it. It owns the SECURITY DEFINER functions, so a fault in one reaches no further than its grants.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'coldstream_definer') THEN
@@ -27,13 +27,13 @@ GRANT SELECT (id), UPDATE (lead_count) ON lead_lists TO coldstream_definer;
 GRANT SELECT (lead_count) ON lead_lists TO coldstream_definer;
 GRANT SELECT (id, counters_date), UPDATE (sent_today, sent_this_week, counters_date) ON inboxes TO coldstream_definer;
 GRANT SELECT (inbox_id, send_window_timezone) ON inbox_settings TO coldstream_definer;
-GRANT SELECT (inbox_id, counters_date), UPDATE (sent_today, received_today, replied_today, counters_date) ON warmup_state
-    TO coldstream_definer;
+GRANT SELECT (inbox_id, counters_date), UPDATE (sent_today, received_today, replied_today, counters_date)
+    ON warmup_state TO coldstream_definer;
 
--- 1. Who calls ------------------------------------------------------------------------------------------------------------------
+-- 1. Who calls --------------------------------------------------------------------------------------------------------
 
--- auth.uid() for functions of coldstream_definer. Parsed here and now, so that its owner needs no right on schema auth, which
--- on Supabase nobody may grant.
+-- auth.uid() for functions of coldstream_definer. Parsed here and now, so that its owner needs no right on schema auth,
+-- which on Supabase nobody may grant.
 CREATE FUNCTION app.user_id() RETURNS UUID
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
 RETURN auth.uid();
@@ -54,8 +54,9 @@ BEGIN ATOMIC
         AND coalesce(nullif(current_setting('app.role', true), ''), 'member') = ANY (roles);
 END;
 COMMENT ON FUNCTION app.my_team_ids(TEXT[]) IS
-'The teams in which the caller has one of these roles. A person is known by request.jwt.claims ->> ''sub'' (auth.uid()), pending
-invitations do not count. An API key has no person: the API, logged in as coldstream_api, says in each transaction
+'The teams in which the caller has one of these roles. A person is known by request.jwt.claims ->> ''sub'' (auth.uid());
+pending invitations do not count. An API key has no person: the API, logged in as coldstream_api, says in each
+transaction
   SET LOCAL ROLE coldstream_tenant;
   SELECT set_config(''app.team_id'', <team>, true), set_config(''app.role'', <owner | admin | member | viewer>, true);
 app.role defaults to member. Both settings are ignored for every other login, and where the claims name a person: then
@@ -74,7 +75,7 @@ REVOKE EXECUTE ON FUNCTION app.user_id(), app.my_team_ids(TEXT[]), app.my_team_i
 GRANT EXECUTE ON FUNCTION app.user_id(), app.my_team_ids(TEXT[]), app.my_team_ids() TO authenticated;
 GRANT USAGE ON SCHEMA app TO authenticated;
 
--- 2. Update timestamps ----------------------------------------------------------------------------------------------------------
+-- 2. Update timestamps ------------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION update_updated_at()
 RETURNS TRIGGER AS $$
@@ -88,20 +89,22 @@ DO $$
 DECLARE
     table_name TEXT;
 BEGIN
-    FOREACH table_name IN ARRAY ARRAY['teams', 'users', 'team_members', 'domains', 'inboxes', 'inbox_settings', 'warmup_state',
-        'lead_lists', 'leads', 'campaigns', 'sequences', 'sequence_variants', 'emails', 'replies', 'webhooks'] LOOP
+    FOREACH table_name IN ARRAY ARRAY['teams', 'users', 'team_members', 'domains', 'inboxes', 'inbox_settings',
+        'warmup_state', 'lead_lists', 'leads', 'campaigns', 'sequences', 'sequence_variants', 'emails', 'replies',
+        'webhooks'] LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE ON %I FOR EACH ROW EXECUTE FUNCTION update_updated_at()',
             'update_' || table_name || '_updated_at', table_name);
     END LOOP;
     -- In a projection the events' time stands, or a rebuild would never equal the live rows (design.md §9.5).
     FOREACH table_name IN ARRAY ARRAY['daily_stats', 'inbox_daily_stats'] LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE ON %I FOR EACH ROW WHEN (current_user <> ''coldstream_analytics'')'
-            ' EXECUTE FUNCTION update_updated_at()', 'update_' || table_name || '_updated_at', table_name);
+        EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE ON %I FOR EACH ROW'
+            ' WHEN (current_user <> ''coldstream_analytics'') EXECUTE FUNCTION update_updated_at()',
+            'update_' || table_name || '_updated_at', table_name);
     END LOOP;
 END
 $$;
 
--- 3. Update lead list count -----------------------------------------------------------------------------------------------------
+-- 3. Update lead list count -------------------------------------------------------------------------------------------
 
 -- Per statement: 20,000 leads cost one update of the list. Archived leads do not count.
 CREATE OR REPLACE FUNCTION update_lead_list_count()
@@ -180,10 +183,10 @@ CREATE TRIGGER clear_lead_cursor_trigger
     FOR EACH ROW WHEN (NEW.current_campaign_id IS NULL AND OLD.current_campaign_id IS NOT NULL)
     EXECUTE FUNCTION app.clear_lead_cursor();
 
--- 4. Reset daily counters -------------------------------------------------------------------------------------------------------
+-- 4. Reset daily counters ---------------------------------------------------------------------------------------------
 
--- A counter belongs to the inbox's own day and week (inbox_settings.send_window_timezone): what is over at as_of goes to 0, whether
--- this runs once an hour, twice, or after a day's pause. The counters are for display; caps count the ledger.
+-- A counter belongs to the inbox's own day and week (inbox_settings.send_window_timezone): what is over at as_of goes
+-- to 0, whether this runs once an hour, twice, or after a day's pause. For display only: caps count the ledger.
 CREATE FUNCTION app.reset_daily_counters(as_of TIMESTAMPTZ) RETURNS VOID AS $$
 BEGIN
     UPDATE public.inboxes AS i
@@ -228,12 +231,14 @@ REVOKE EXECUTE ON FUNCTION reset_daily_counters(), app.reset_daily_counters(TIME
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
-        EXECUTE $cron$ SELECT cron.schedule('reset-daily-counters', '0 * * * *', 'SELECT public.reset_daily_counters()') $cron$;
+        EXECUTE $cron$
+            SELECT cron.schedule('reset-daily-counters', '0 * * * *', 'SELECT public.reset_daily_counters()')
+        $cron$;
     END IF;
 END
 $$;
 
--- 5. Addresses and domains know no case -----------------------------------------------------------------------------------------
+-- 5. Addresses and domains know no case -------------------------------------------------------------------------------
 
 CREATE FUNCTION app.normalise_email() RETURNS TRIGGER AS $$
 BEGIN
@@ -262,9 +267,9 @@ $$;
 CREATE TRIGGER normalise_domain_trigger BEFORE INSERT OR UPDATE OF domain ON domains
     FOR EACH ROW EXECUTE FUNCTION app.normalise_domain();
 
--- 6. A child belongs to its parent's team ---------------------------------------------------------------------------------------
+-- 6. A child belongs to its parent's team -----------------------------------------------------------------------------
 
--- Arguments: the parent table and the column that names its row. Runs as the caller: a parent that he may not see stays unseen.
+-- Arguments: the parent table and the column that names its row. Runs as the caller: what he may not see stays unseen.
 CREATE FUNCTION app.fill_team_id() RETURNS TRIGGER AS $$
 BEGIN
     EXECUTE format('SELECT p.team_id FROM public.%I AS p WHERE p.id = ($1).%I', TG_ARGV[0], TG_ARGV[1])
@@ -292,9 +297,9 @@ BEGIN
 END
 $$;
 
--- 7. The way in -----------------------------------------------------------------------------------------------------------------
+-- 7. The way in -------------------------------------------------------------------------------------------------------
 
--- The profile of an auth.users row, and its address kept the same. A row without an address gets its profile with the address.
+-- The profile of an auth.users row, and its address kept the same. A row without an address gets none until it has one.
 CREATE FUNCTION app.keep_profile() RETURNS TRIGGER AS $$
 BEGIN
     IF NEW.email IS NOT NULL THEN
@@ -327,7 +332,7 @@ BEGIN
 END;
 $$ LANGUAGE plpgsql SECURITY DEFINER SET search_path = '';
 
--- 8. Nobody raises himself; the last owner stays --------------------------------------------------------------------------------
+-- 8. Nobody raises himself; the last owner stays ----------------------------------------------------------------------
 
 CREATE FUNCTION app.guard_members() RETURNS TRIGGER AS $$
 BEGIN
@@ -335,7 +340,7 @@ BEGIN
         RAISE EXCEPTION 'team_members: nobody changes their own role' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF OLD.role = 'owner' AND (TG_OP = 'DELETE' OR NEW.role <> 'owner' OR NEW.team_id <> OLD.team_id) THEN
-        -- The lock keeps two owners from removing each other at the same time. No team: it is being deleted, and all go.
+        -- The lock keeps two owners from removing each other at once. No team: it is being deleted, and all go.
         PERFORM FROM public.teams AS t WHERE t.id = OLD.team_id FOR UPDATE;
         IF FOUND AND NOT EXISTS (
             SELECT FROM public.team_members AS m
@@ -354,14 +359,15 @@ CREATE TRIGGER guard_members_trigger
     FOR EACH ROW EXECUTE FUNCTION app.guard_members();
 ALTER FUNCTION app.guard_members() OWNER TO coldstream_definer;
 
--- 9. Functions of schema public, where only the owner of the schema may make any: given away, and taken from the public ---------
+-- 9. Functions of schema public: given away, and taken from the public ------------------------------------------------
 
 GRANT CREATE ON SCHEMA public TO coldstream_definer;
 ALTER FUNCTION create_team(TEXT, TEXT) OWNER TO coldstream_definer;
 ALTER FUNCTION update_lead_list_count() OWNER TO coldstream_definer;
 REVOKE CREATE ON SCHEMA public, app FROM coldstream_definer;
 
-REVOKE EXECUTE ON FUNCTION create_team(TEXT, TEXT), update_lead_list_count(), update_updated_at() FROM PUBLIC, anon, authenticated;
+REVOKE EXECUTE ON FUNCTION create_team(TEXT, TEXT), update_lead_list_count(), update_updated_at() FROM PUBLIC, anon,
+    authenticated;
 GRANT EXECUTE ON FUNCTION create_team(TEXT, TEXT) TO authenticated;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.user_id(), app.my_team_ids(TEXT[]), app.my_team_ids() TO authenticated;

@@ -1,12 +1,12 @@
 -- owner: the schema's
--- why:   no row crosses teams by any role a user can reach (P10); which columns a role may touch is said by grants (022)
+-- why:   no row crosses teams by any role a user can reach (P10); which columns a role may touch, grants say (022)
 -- locks: ACCESS EXCLUSIVE on each table, all empty
 --
--- viewer reads, member works, admin and owner manage; pending invitees and anon see nothing. What no policy allows is denied:
--- emails, events, statistics and logs are written by services alone. ENABLE and not FORCE: the owner is the migrator, as whom no
--- service logs in. `ARRAY(SELECT …)` is evaluated once a statement, not once a row.
+-- viewer reads, member works, admin and owner manage; pending invitees and anon see nothing. What no policy allows is
+-- denied: emails, events, statistics and logs are written by services alone. ENABLE and not FORCE: the owner is the
+-- migrator, as whom no service logs in. `ARRAY(SELECT …)` is evaluated once a statement, not once a row.
 
--- 1. On for every table, partitions too: a partition is reached by its own name as well -----------------------------------------
+-- 1. On for every table, partitions too: a partition is reached by its own name as well -------------------------------
 
 DO $$
 DECLARE
@@ -14,9 +14,9 @@ DECLARE
 BEGIN
     FOR t IN SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
         AND c.relname IN ('teams', 'users', 'team_members', 'domains', 'inboxes', 'inbox_settings', 'warmup_state',
-            'warmup_interactions', 'warmup_interactions_default', 'lead_lists', 'leads', 'suppression_list', 'campaigns',
-            'campaign_inboxes', 'sequences', 'sequence_variants', 'emails', 'email_events', 'email_events_default', 'replies',
-            'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats') LOOP
+            'warmup_interactions', 'warmup_interactions_default', 'lead_lists', 'leads', 'suppression_list',
+            'campaigns', 'campaign_inboxes', 'sequences', 'sequence_variants', 'emails', 'email_events',
+            'email_events_default', 'replies', 'webhooks', 'webhook_logs', 'daily_stats', 'inbox_daily_stats') LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t);
     END LOOP;
 END
@@ -27,13 +27,15 @@ DO $$
 DECLARE
     t TEXT;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['teams', 'users', 'team_members', 'lead_lists', 'inboxes', 'inbox_settings', 'warmup_state'] LOOP
-        EXECUTE format('CREATE POLICY "Coldstream functions" ON %I TO coldstream_definer USING (true) WITH CHECK (true)', t);
+    FOREACH t IN ARRAY ARRAY['teams', 'users', 'team_members', 'lead_lists', 'inboxes', 'inbox_settings',
+        'warmup_state'] LOOP
+        EXECUTE format('CREATE POLICY "Coldstream functions" ON %I TO coldstream_definer'
+            ' USING (true) WITH CHECK (true)', t);
     END LOOP;
 END
 $$;
 
--- 2. Teams, users, members: each rule is its own ---------------------------------------------------------------------------------
+-- 2. Teams, users, members: each rule is its own ----------------------------------------------------------------------
 
 CREATE POLICY "Users can view their team"
     ON teams FOR SELECT TO authenticated
@@ -57,7 +59,8 @@ CREATE POLICY "Users can update themselves"
 CREATE POLICY "Team members can view their team members"
     ON team_members FOR SELECT TO authenticated
     USING (team_id = ANY (ARRAY(SELECT app.my_team_ids())));
--- A new member is invited and has to accept; only an owner makes, changes or removes an owner (and guard_members watches the last).
+-- A new member is invited and has to accept; only an owner makes, changes or removes an owner (and guard_members
+-- watches the last).
 CREATE POLICY "Team admins can invite team members"
     ON team_members FOR INSERT TO authenticated
     WITH CHECK (
@@ -77,7 +80,7 @@ CREATE POLICY "Team admins can remove team members, and anyone can leave"
         OR (role <> 'owner' AND team_id = ANY (ARRAY(SELECT app.my_team_ids('admin'))))
         OR (user_id = (SELECT auth.uid()) AND team_id = ANY (ARRAY(SELECT app.my_team_ids()))));
 
--- 3. Tables of one team: who may read, and who may write -------------------------------------------------------------------------
+-- 3. Tables of one team: who may read, and who may write --------------------------------------------------------------
 
 DO $$
 DECLARE
@@ -118,7 +121,7 @@ BEGIN
 END
 $$;
 
--- 4. Both ends of an interaction see it; inboxes' own policy says which inboxes are the caller's ---------------------------------
+-- 4. Both ends of an interaction see it; inboxes' own policy says which inboxes are the caller's ----------------------
 
 CREATE POLICY "Team members can view their warmup interactions"
     ON warmup_interactions FOR SELECT TO authenticated

@@ -1,5 +1,5 @@
 -- owner: api (webhook_delivery: api.webhooks)
--- why:   what the seed has no table for: invitations, API keys, the audit trail, repeated requests, tracked links, webhook attempts
+-- why:   invitations, API keys, the audit trail, repeated requests, tracked links, webhook attempts: the seed has none
 -- locks: none but on new objects
 
 -- An invitation to an address; accepted once, within its time. Only the token's hash is kept.
@@ -20,7 +20,8 @@ CREATE INDEX idx_invitation_invited_by ON invitation(invited_by);
 CREATE TRIGGER normalise_email_trigger BEFORE INSERT OR UPDATE OF email ON invitation
     FOR EACH ROW EXECUTE FUNCTION app.normalise_email();
 
--- cs_…: found by its prefix, compared by its hash (SHA-256 of the whole key), shown once. It acts with a role, within its scopes.
+-- cs_…: found by its prefix, compared by its hash (SHA-256 of the whole key), shown once. It acts with a role, within
+-- its scopes.
 CREATE TABLE api_keys (
     id UUID PRIMARY KEY,
     team_id UUID NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
@@ -87,7 +88,7 @@ CREATE TABLE idempotency_key (
 );
 CREATE INDEX idx_idempotency_key_created ON idempotency_key(created_at);
 
--- A link of a step that is counted: hits carry its id, signed, and the target is looked up here, so it cannot be forged.
+-- A link of a step that is counted: hits carry its id, signed, and the target is looked up here: no forging it.
 CREATE TABLE tracked_link (
     id UUID PRIMARY KEY,
     team_id UUID NOT NULL,
