@@ -57,7 +57,7 @@ async def _up(directory: Path, *, api_port: int, as_json: bool) -> int:
             platform = await Platform.start(directory, api_port=api_port, say=_steps())
             stack.push_async_callback(platform.stop)
             _show_ready(platform.ready, directory, as_json=as_json)
-            await asyncio.Event().wait()
+            await platform.failed()
     except asyncio.CancelledError:
         progress.print("drained")
     return DONE

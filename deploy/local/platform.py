@@ -21,6 +21,7 @@ from deploy.local.access import Access, kept_access
 from deploy.local.kept import kept_secrets
 from deploy.local.ports import LOOPBACK, free_port, kept_ports
 from deploy.local.processes import Supervised, answers_ready, listens
+from deploy.local.revival import Revived
 from deploy.local.sandbox.control import Control
 from deploy.local.sandbox.log import LOG_NAME
 from deploy.local.servers import Nats, Postgres
@@ -61,8 +62,17 @@ class _Ground:
     directory: Path
     ports: Mapping[str, int]
     secrets: Mapping[str, str]
-    database_url: str
-    nats_url: str
+    servers: Mapping[str, Revived]
+
+    @property
+    def database_url(self) -> str:
+        """The database, with the owner's login."""
+        return self.servers["postgres"].url
+
+    @property
+    def nats_url(self) -> str:
+        """NATS, with user and password."""
+        return self.servers["nats"].url
 
     def url_of(self, service: str) -> str:
         """The database, with the login of one service."""
@@ -124,9 +134,18 @@ class Platform:
             return cls(ready=_ready(ground, access), children=children, _ground=ground, _stack=stack.pop_all())
 
     @property
+    def servers(self) -> Mapping[str, Revived]:
+        """`postgres` and `nats`."""
+        return self._ground.servers
+
+    @property
     def restarts(self) -> int:
-        """How many children have died and been started again."""
-        return sum(child.restarts for child in self.children.values())
+        """How many children and servers have died and been started again."""
+        return sum(each.restarts for each in (*self.children.values(), *self.servers.values()))
+
+    async def failed(self) -> None:
+        """Returns only by raising: a server died and could not be started again."""
+        await asyncio.gather(*(server.failed() for server in self.servers.values()))
 
     @property
     def smtp_log(self) -> Path:
@@ -150,16 +169,17 @@ async def _lay_ground(stack: AsyncExitStack, directory: Path, api_port: int, say
     directory = _make(directory)
     ports = kept_ports(directory / "ports.json", PORTS, api=api_port)
     secrets = kept_secrets(directory / "secrets.json", [*SERVICES, "secret_key", "pepper"])
-    postgres = await Postgres.start(directory / "postgres", port=ports["postgres"])
+    postgres = await Revived.start(partial(Postgres.start, directory / "postgres", port=ports["postgres"]))
     stack.push_async_callback(postgres.stop)
     say("PostgreSQL is up")
-    nats = await Nats.start(directory / "nats", port=ports["nats"])
+    nats = await Revived.start(partial(Nats.start, directory / "nats", port=ports["nats"]))
     stack.push_async_callback(nats.stop)
     say("NATS is up")
     await migrate(postgres.url, passwords={service: secrets[service] for service in SERVICES})
     await ensure_streams(nats.url)
     say("tables, roles and streams are there")
-    return _Ground(directory=directory, ports=ports, secrets=secrets, database_url=postgres.url, nats_url=nats.url)
+    servers = {"postgres": postgres, "nats": nats}
+    return _Ground(directory=directory, ports=ports, secrets=secrets, servers=servers)
 
 
 def _make(directory: Path) -> Path:
