@@ -1,5 +1,8 @@
 """What is recorded is on the stream once and in log order, whatever dies, is lost or is restored on the way."""
 
+# pyright: reportUnknownMemberType=false
+# nats-py leaves its **params open.
+
 import asyncio
 import os
 import shutil

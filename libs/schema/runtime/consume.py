@@ -19,6 +19,8 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from opentelemetry.trace import Span
 
@@ -37,6 +39,7 @@ from libs.schema.runtime.db import Pool, Tx, transaction
 from libs.schema.runtime.parked import Poison, Retry, asked_retries, park, release
 from libs.schema.runtime.relay import pause
 from libs.schema.runtime.streams import (
+    MAX_ACK_PENDING,
     MSG_ID,
     StreamLink,
     as_uuid,
@@ -49,16 +52,13 @@ from libs.schema.runtime.streams import (
 # (tx, envelope, event); the event's own type is the key in Service.handlers.
 Handler: TypeAlias = Callable[[Tx, Envelope, Any], Awaitable[None]]
 
-BATCH: Final = 100
-# FastStream hands over a batch that is not full only after this time.
-GATHER_S: Final = 0.25
+FETCH_S: Final = 1.0  # how long a request for an event stays with the server while there is none
 RETRY_DELAYS_S: Final = (1.0, 5.0, 30.0, 120.0)  # then parked: after 5 failures
 OUTAGE_DELAY_S: Final = 2.0
 WATCH_S: Final = 5.0
 STALLED_S: Final = 60.0
 RETRIES_S: Final = 2.0
 DRAIN_S: Final = 30.0  # how long a handler may take to end when the process is told to
-_TOUCH_S: Final = 10.0  # a third of ack_wait: tells the server that a fetched event is still being waited for
 _MAX_REMEMBERED: Final = 10_000
 # The database's troubles, not the event's: they are no failure of the handler and park nothing.
 OUTAGES: Final = (
@@ -73,7 +73,6 @@ OUTAGES: Final = (
 )
 
 CLAIM = "INSERT INTO event_handled (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-HANDLED = "SELECT event_id FROM event_handled WHERE consumer = $1 AND event_id = ANY($2::uuid[])"
 
 
 class StalledError(Exception):
@@ -91,11 +90,15 @@ class Consumer:
     nats_url: str
     stopping: asyncio.Event
     retry_delays_s: Sequence[float] = RETRY_DELAYS_S
+    outage_delay_s: float = OUTAGE_DELAY_S
     watch_s: float = WATCH_S
+    stalled_s: float = STALLED_S
+    retries_s: float = RETRIES_S
     # Failures of events that are out for another try. In memory: a restart only grants more tries.
     _failures: OrderedDict[UUID, int] = field(default_factory=OrderedDict[UUID, int])
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _progress: float = field(default_factory=time.monotonic)
+    _is_closing: bool = False
 
     async def run(self) -> None:
         """Handles events until `stopping`; finishes the one in hand, gives the others back, and leaves."""
@@ -113,70 +116,54 @@ class Consumer:
             stream=JStream(STREAM, declare=False),
             config=durable_config(self.name),
             ack_policy=AckPolicy.MANUAL,
-            pull_sub=PullSub(batch_size=BATCH, timeout=GATHER_S, batch=True),
-            decoder=_raw_messages,
+            # One by one: nats-py hands over a batch that is not full only after its whole timeout.
+            pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+            decoder=_raw_message,
         )
-        subscriber(self._on_batch)
+        subscriber(self._on_message)
         try:
             await broker.start()
+            if subscriber.subscription is None:
+                raise StalledError(f"{self.name}: the broker made no subscription")
+            subscriber.subscription = fetches = _LastFetch(subscriber.subscription, self.stopping)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch())
                 tasks.create_task(self._retry())
+            await fetches.ended()
         finally:
+            self._is_closing = True
             await broker.stop()
 
     async def _on_closed(self) -> None:
-        if not self.stopping.is_set():
+        if not self._is_closing:
             end_process("nats.closed")
 
-    async def _on_batch(self, messages: list[Msg]) -> None:
+    async def _on_message(self, message: Msg) -> None:
         async with self._one_at_a_time:
+            self._progress = time.monotonic()
             try:
-                await self._take_all(messages)
+                await self._settle(message)
             except NatsError as error:  # what could not be acked comes again, and is known then
                 telemetry.logger().warning("consumer.unacked", consumer=self.name, error=type(error).__name__)
             except Exception:
                 telemetry.logger().exception("consumer.broken", consumer=self.name)  # FastStream would say nothing
                 raise
 
-    async def _take_all(self, messages: Sequence[Msg]) -> None:
-        done = await self._handled_already(messages)
-        touched = time.monotonic()
-        for at, message in enumerate(messages):
-            self._progress = time.monotonic()
-            if self._progress - touched > _TOUCH_S:
-                touched = self._progress
-                for waiting in messages[at:]:
-                    await waiting.in_progress()
-            if self.stopping.is_set() or not await self._take(message, done):
-                # What we will not get to goes back now and not after ack_wait.
-                for untouched in messages[at:]:
-                    await untouched.nak(delay=0 if self.stopping.is_set() else OUTAGE_DELAY_S)
-                return
-
-    async def _handled_already(self, messages: Sequence[Msg]) -> frozenset[UUID]:
-        """Spares a transaction for each event that comes again, as all do after a lost stream."""
-        ids = [id_ for message in messages if (id_ := _message_id(message))]
+    async def _settle(self, message: Msg) -> None:
+        """Handles the message and acks it, or gives it back: at once when we are to stop, else for later."""
+        if self.stopping.is_set():
+            await message.nak()
+            return
         try:
-            rows = await self.pool.fetch(HANDLED, self.name, ids)
-        except OUTAGES:
-            return frozenset()  # the first event will meet the same trouble and deal with it
-        return frozenset(row["event_id"] for row in rows)
-
-    async def _take(self, message: Msg, done: frozenset[UUID]) -> bool:
-        """Handles one message and settles it; False means that the database is away and nothing was settled."""
-        try:
-            if _message_id(message) not in done:
-                await self._handle(message)
-            await message.ack()
+            await self._handle(message)
         except _LaterError as later:
             await message.nak(delay=later.delay_s)
         except OUTAGES as error:
-            telemetry.logger().warning(
-                "consumer.outage", consumer=self.name, error=type(error).__name__, detail=str(error)
-            )
-            return False
-        return True
+            log = telemetry.logger().bind(consumer=self.name, error=type(error).__name__)
+            log.warning("consumer.outage", detail=str(error))
+            await message.nak(delay=self.outage_delay_s)
+        else:
+            await message.ack()
 
     async def _handle(self, message: Msg) -> None:
         """Runs the event's handler, or parks what cannot be read.
@@ -245,7 +232,7 @@ class Consumer:
 
     async def _retry(self) -> None:
         """Runs parked events again when somebody asks for it."""
-        while not await pause(self.stopping, RETRIES_S):
+        while not await pause(self.stopping, self.retries_s):
             try:
                 for retry in await asked_retries(self.pool, self.name):
                     async with self._one_at_a_time:
@@ -284,10 +271,11 @@ class Consumer:
             telemetry.CONSUMER_PENDING.labels(self.name).set(info.num_pending or 0)
             telemetry.CONSUMER_UNACKED.labels(self.name).set(info.num_ack_pending or 0)
             telemetry.CONSUMER_REDELIVERED.labels(self.name).set(info.num_redelivered or 0)
-            if not info.num_pending or self._one_at_a_time.locked():
+            is_full = (info.num_ack_pending or 0) >= MAX_ACK_PENDING  # of events that wait for their next try
+            if not info.num_pending or is_full or info.paused or self._one_at_a_time.locked():
                 self._progress = time.monotonic()
-            elif time.monotonic() - self._progress > STALLED_S:
-                raise StalledError(f"{self.name}: {info.num_pending} events wait, none came for {STALLED_S:.0f} s")
+            elif time.monotonic() - self._progress > self.stalled_s:
+                raise StalledError(f"{self.name}: {info.num_pending} events wait, none came for {self.stalled_s} s")
 
     async def _declare(self) -> None:
         try:
@@ -304,9 +292,43 @@ class _LaterError(Exception):
         self.delay_s = delay_s
 
 
-async def _raw_messages(message: NatsMessage) -> Any:
-    """Hands over the messages as they came: they are decoded one by one, so that a bad one harms no other."""
+async def _raw_message(message: NatsMessage) -> Any:
+    """Hands over the message as it came: what cannot be decoded is parked by us, and not dropped by FastStream."""
     return message.raw_message
+
+
+class _LastFetch(JetStreamContext.PullSubscription):
+    """The subscription, but it brings nothing more once we are to stop: what came too late is given back at once.
+
+    FastStream would leave it lying, and it would come again only after ack_wait.
+    """
+
+    def __init__(self, subscription: JetStreamContext.PullSubscription, stopping: asyncio.Event) -> None:
+        vars(self).update(vars(subscription))
+        self._stopping = stopping
+        self._asking = asyncio.Lock()
+
+    async def fetch(
+        self,
+        batch: int = 1,
+        timeout: float | None = FETCH_S,  # noqa: ASYNC109 - nats-py's signature
+        heartbeat: float | None = None,
+    ) -> list[Msg]:
+        async with self._asking:
+            if self._stopping.is_set():
+                await asyncio.sleep(FETCH_S)
+                raise NatsTimeoutError  # "there was nothing"
+            messages = await super().fetch(batch, timeout, heartbeat)
+            if not self._stopping.is_set():
+                return messages
+            for message in messages:
+                await message.nak()
+            raise NatsTimeoutError
+
+    async def ended(self) -> None:
+        """Waits until no request is with the server."""
+        async with self._asking:
+            return
 
 
 def _message_id(message: Msg) -> UUID | None:
