@@ -138,6 +138,23 @@ async def test_every_function_pins_its_search_path_and_a_definers_owner_cannot_l
     assert await tx.fetchval("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'coldstream_definer'") is False
 
 
+async def test_clients_may_call_what_is_meant_for_them_and_nothing_else(tx: Connection) -> None:
+    callable_by = """
+        SELECT p.oid::regprocedure::text FROM pg_proc AS p
+        WHERE p.pronamespace IN ('public'::regnamespace, 'app'::regnamespace)
+            AND has_function_privilege($1, p.oid, 'EXECUTE')
+        ORDER BY 1"""
+
+    for role in ("authenticated", "coldstream_tenant"):
+        assert [record[0] for record in await tx.fetch(callable_by, role)] == [
+            "app.my_team_ids()",
+            "app.my_team_ids(text[])",
+            "app.user_id()",
+            "create_team(text,text)",
+        ]
+    assert await tx.fetch(callable_by, "anon") == []
+
+
 async def test_no_role_of_ours_may_more_than_its_grants(tx: Connection) -> None:
     roles = await tx.fetch(
         """SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication AS mighty
