@@ -72,6 +72,7 @@ CREATE TABLE send_ledger (
     fence BIGINT,
     epoch BIGINT,
     lease_until TIMESTAMPTZ,              -- real time (clock_timestamp())
+    claimed_by BIGINT,                    -- the advisory lock that the claiming process holds while it lives (design.md §9.14)
     -- Business time from here on.
     slot_at TIMESTAMPTZ NOT NULL,         -- the planned second; emails.scheduled_at shows it
     not_before TIMESTAMPTZ NOT NULL,      -- slot_at, or later after a deferral

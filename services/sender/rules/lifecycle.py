@@ -64,7 +64,6 @@ STATUS_AFTER_STOP: dict[str, LeadStatus] = {
     "soft_bounce": "soft_bounced",
     "unsubscribe": "unsubscribed",
     "complaint": "spam_reported",
-    "suppressed": "unsubscribed",
 }
 STATUS_AFTER_INTENT: dict[str, LeadStatus] = {
     "interested": "interested",

@@ -266,6 +266,8 @@ class _Planner:
 
 
 NO_INBOX = Hold(gate="inbox", value="none")
+# The gates of this module: a lead that they hold gets its slot as soon as the time comes within the horizon.
+SLOT_GATES = ("window", "daily_limit", "hourly_limit", "rolling_limit", "team_limit", "gap", "due", "out_of_office")
 _WEIGHT = {"gap": 0, "window": 1}  # every limit weighs more: it is why the window's next opening had to be waited for
 
 

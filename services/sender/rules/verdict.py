@@ -99,8 +99,6 @@ Verdict = Accepted | Deferred | Bounced | Failed | Unknown
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _ADDRESS = re.compile(r"<?[^\s<]+@[^\s>]+>?")
 _QUEUE_ID = re.compile(r"(?:queued as|message accepted for delivery|\bid[= ])\W*([\w.-]{5,64})", re.IGNORECASE)
-_NEEDS_SMTPUTF8 = "needs SMTPUTF8"
-
 # Text overrides the code (field.md 4.5), and a text that names a policy overrides one that names a missing mailbox,
 # so that a blocked sender never suppresses a lead.
 _POLICY_TEXT = re.compile(
@@ -185,8 +183,6 @@ def classify(  # noqa: PLR0911 - the same
 ) -> tuple[BounceKind | Literal["message"], str]:
     """Whose fault a 5xx is, and our word for it, in field.md 4.5's order: text, code, else soft."""
     status = enhanced_status(text) or ""
-    if _NEEDS_SMTPUTF8 in text:
-        return "message", "smtputf8_required"
     if _is_policy("", text):
         return "blocked", "policy"
     if _FULL_TEXT.search(text):

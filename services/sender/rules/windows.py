@@ -3,9 +3,10 @@
 Never decides in UTC: a window is what the wall clock of its zone says, on both sides of a change to summer time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -33,6 +34,13 @@ def inbox_window(send_days: Sequence[str], *, weekends: bool, start: time, end: 
     """An inbox's window; `weekends_enabled` adds the weekend to its days (design.md §9.18)."""
     days = frozenset((*send_days, *WEEKEND)) if weekends else frozenset(send_days)
     return Window(days=days, zone=zone, start=start, end=end)
+
+
+def campaign_window(settings: Mapping[str, Any]) -> Window:
+    """A campaign's window: all hours of its days; what its settings leave out is as the seed's defaults say."""
+    return Window(
+        days=frozenset(settings.get("send_days", DAYS[:5])), zone=settings.get("timezone", "America/New_York")
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,113 @@
+"""What the sender's jobs and handlers work with: settings, SMTP courier, deliveries under way, owner's lock."""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+import asyncpg
+import msgspec
+
+from libs.schema.runtime.db import Connection
+from libs.schema.runtime.service import Runtime
+from libs.schema.runtime.settings import Settings
+from services.sender.smtp import Courier, Timeouts
+
+HOLD_OWNER = "SELECT pg_advisory_lock($1)"
+STILL_THERE = "SELECT 1"
+
+
+class SenderSettings(Settings, frozen=True, kw_only=True):
+    """The sender's own settings beside those of every process."""
+
+    max_deliveries: Annotated[int, msgspec.Meta(ge=1, le=500)] = 32  # SMTP conversations at once in this process
+    delivered_after_hours: Annotated[float, msgspec.Meta(gt=0)] = 24.0  # without a bounce: then told as delivered
+    unknown_patience_hours: Annotated[float, msgspec.Meta(gt=0)] = 72.0  # then an unknown end counts as sent
+    smtp_dot_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0  # RFC 5321 §4.5.3.2.6 asks for 10 minutes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps(Runtime):
+    """Everything a job or handler of the sender needs."""
+
+    settings: SenderSettings
+    courier: Courier
+    deliveries: "Deliveries"
+    owner: "Owner"
+
+    @property
+    def lease_s(self) -> float:
+        """How long a claim is its worker's own: the longest wait for an answer, and a minute (design.md §9.14)."""
+        return self.settings.smtp_dot_timeout_s + 60.0
+
+    @property
+    def delivered_after(self) -> timedelta:
+        """The grace after which silence means delivered."""
+        return timedelta(hours=self.settings.delivered_after_hours)
+
+    @property
+    def unknown_patience(self) -> timedelta:
+        """How long evidence for an unknown end is waited for."""
+        return timedelta(hours=self.settings.unknown_patience_hours)
+
+
+def timeouts(settings: SenderSettings) -> Timeouts:
+    """The SMTP waits that these settings ask for."""
+    return Timeouts(dot=settings.smtp_dot_timeout_s)
+
+
+class Deliveries:
+    """The deliveries under way in this process, never more than `most`; a slow server holds up one and no loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def room(self) -> int:
+        """How many more may start."""
+        return self._most - len(self._tasks)
+
+    def start(self, delivery: Coroutine[Any, Any, None]) -> None:
+        """Starts one; it reports its own errors."""
+        task = asyncio.get_running_loop().create_task(delivery)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """Waits for all of them: a mail past the point of no return must hear its answer."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class Owner:
+    """This process's name on its claims: an advisory lock that PostgreSQL frees the moment the process is gone.
+
+    When the line breaks while the process lives, others may take its claims back; fences keep that harmless.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.key = secrets.randbits(62)
+        self._dsn = dsn
+        self._connection: Connection | None = None
+
+    async def hold(self) -> None:
+        """Takes the lock, again if its connection was lost; call it before claims and now and then."""
+        if self._connection is not None:
+            try:
+                await self._connection.execute(STILL_THERE, timeout=5)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                self._connection.terminate()
+            else:
+                return
+        self._connection = await asyncpg.connect(
+            self._dsn, timeout=5, command_timeout=5, server_settings={"application_name": "coldstream-sender-owner"}
+        )
+        await self._connection.execute(HOLD_OWNER, self.key)
+
+    async def release(self) -> None:
+        """Frees the lock."""
+        if self._connection is not None:
+            await self._connection.close(timeout=5)
+            self._connection = None

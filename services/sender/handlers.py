@@ -1,0 +1,147 @@
+"""What the sender does when something happened: stops, evidence and absences reach enrollments, queued mail and leads.
+
+Each may come late, in any order: stops are read from lead_stop, statuses only climb, dates only move on. Never sends.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.schema.events.base import Envelope
+from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignResumed
+from libs.schema.events.email import (
+    BounceBlocked,
+    BounceEvent,
+    BounceHard,
+    EmailComplained,
+    EmailConfirmed,
+)
+from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
+from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
+from libs.schema.events.reply import ReplyClassified, ReplyEvent, ReplyReceived
+from libs.schema.runtime.db import Tx
+from services.sender import outcomes
+from services.sender.deps import Deps
+from services.sender.queries import fold
+from services.sender.queries.fold import LeadChange
+from services.sender.queries.resolve import Evidence
+from services.sender.rules.lifecycle import (
+    AUTOMATIC_INTENTS,
+    LEAD_STATUSES,
+    STATUS_AFTER_INTENT,
+    after_return,
+    email_status,
+)
+
+
+async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: ReplyReceived) -> None:
+    """A reply proves that its email arrived and stops what its stop rows say; an absence only postpones."""
+    if event.email_id is not None:
+        await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="reply"), envelope.time, "reply")
+    if event.intent == "out_of_office":
+        # The text names a day and no hour; the windows decide the hour, so any zone will do.
+        await _postpone(tx, envelope, event.lead_id, after_return(event.return_date, envelope.time, "UTC"))
+    await _show_reply(tx, envelope, event)
+
+
+async def on_reply_classified(_deps: Deps, tx: Tx, envelope: Envelope, event: ReplyClassified) -> None:
+    """A better reading of a reply: the lead shows it, and stops that came with it are carried out."""
+    await _show_reply(tx, envelope, event)
+
+
+async def on_bounce(_deps: Deps, tx: Tx, envelope: Envelope, event: BounceEvent) -> None:
+    """A report that a mail came back: it had been sent, the email shows it, stops that stand are carried out."""
+    if event.source == "smtp":
+        return  # told by this service, in the transaction that did all this
+    await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="dsn"), envelope.time, "dsn")
+    await fold.show_bounced(
+        tx, envelope.teamid, event.email_id, email_status("accepted", bounced=True), event.diagnostic or event.reason
+    )
+    if event.lead_id is None or isinstance(event, BounceBlocked):
+        return
+    status = "bounced" if isinstance(event, BounceHard) else "soft_bounced"
+    await _change(tx, envelope, event.lead_id, LeadChange(status=status, bounced_at=envelope.time))
+
+
+async def on_email_confirmed(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailConfirmed) -> None:
+    """The mail was seen in Sent: an unknown end is settled, the provider's own Message-ID kept for follow-ups."""
+    evidence = Evidence(resolved_by="sent_folder", provider_message_id=event.provider_message_id)
+    await outcomes.resolve_unknown(tx, [event.email_id], evidence, envelope.time, "sent_folder")
+    if event.provider_message_id:
+        await fold.keep_provider_id(tx, envelope.teamid, event.email_id, event.provider_message_id)
+
+
+async def on_email_complained(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailComplained) -> None:
+    """A complaint: the mail arrived, and the person hears nothing more."""
+    await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="dsn"), envelope.time, "dsn")
+    if event.lead_id is not None:
+        await _change(tx, envelope, event.lead_id, LeadChange(status="spam_reported"))
+
+
+async def on_lead_unsubscribed(_deps: Deps, tx: Tx, envelope: Envelope, event: LeadUnsubscribed) -> None:
+    """An opt-out, whichever way it came; a followed link also proves that its email arrived."""
+    if event.email_id is not None:
+        await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="hit"), envelope.time, "hit")
+    await _change(tx, envelope, event.lead_id, LeadChange(status="unsubscribed", unsubscribed_at=envelope.time))
+
+
+async def on_lead_stopped_by_others(
+    _deps: Deps, tx: Tx, envelope: Envelope, event: LeadSuppressed | LeadErased
+) -> None:
+    """Suppressed or erased by the API: its stop rows are carried out; what has none meets its gate at the claim."""
+    await _change(tx, envelope, event.lead_id, LeadChange())
+
+
+async def on_lead_marked(_deps: Deps, tx: Tx, envelope: Envelope, event: LeadMarked) -> None:
+    """A person set the lead's status by hand."""
+    await _change(tx, envelope, event.lead_id, LeadChange(status=event.status))
+
+
+async def on_lead_imported(_deps: Deps, tx: Tx, envelope: Envelope, event: LeadImported) -> None:
+    """New values may fill the gap that held a lead."""
+    await fold.release_lead(tx, envelope.teamid, event.lead_id)
+
+
+async def on_campaign_released(
+    _deps: Deps, tx: Tx, envelope: Envelope, event: CampaignResumed | CampaignChanged
+) -> None:
+    """Resumed or changed: everybody whom it held is looked at again; late slots are planned anew by the planner."""
+    await fold.release_campaign(tx, envelope.teamid, event.campaign_id)
+
+
+async def on_campaign_archived(_deps: Deps, tx: Tx, envelope: Envelope, event: CampaignArchived) -> None:
+    """Put away for good: its sequences end."""
+    ended = await fold.campaign_enrollments(tx, envelope.teamid, event.campaign_id)
+    await outcomes.fold_stops(tx, envelope.teamid, ended, envelope.time)
+
+
+async def on_inbox_released(
+    _deps: Deps,
+    tx: Tx,
+    envelope: Envelope,
+    event: InboxConnected | InboxResumed | InboxCircuitClosed | InboxHealthChanged,
+) -> None:
+    """The inbox may be able to send again: the leads that it held are looked at again."""
+    await fold.release_inbox(tx, envelope.teamid, event.inbox_id)
+
+
+async def _postpone(tx: Tx, envelope: Envelope, lead_id: UUID, until: datetime) -> None:
+    """Queued mail that would go before that is taken out of its slot first, so that its date moves too."""
+    early = await fold.queued_of_lead(tx, envelope.teamid, lead_id, until)
+    await outcomes.replan(tx, early, envelope.time, until, "out_of_office")
+    await fold.postpone(tx, envelope.teamid, lead_id, until)
+
+
+async def _show_reply(tx: Tx, envelope: Envelope, event: ReplyEvent) -> None:
+    if event.intent in AUTOMATIC_INTENTS:
+        return
+    change = LeadChange(
+        status=STATUS_AFTER_INTENT.get(event.intent, "replied"), reply_intent=event.intent, replied_at=envelope.time
+    )
+    await _change(tx, envelope, event.lead_id, change)
+
+
+async def _change(tx: Tx, envelope: Envelope, lead_id: UUID, change: LeadChange) -> None:
+    """Carries out all stops that stand for the person, then lets the lead show what happened."""
+    stopped = await fold.stopped_enrollments(tx, envelope.teamid, lead_id)
+    await outcomes.fold_stops(tx, envelope.teamid, stopped, envelope.time)
+    await fold.change_lead(tx, envelope.teamid, lead_id, change, LEAD_STATUSES)

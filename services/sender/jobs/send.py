@@ -1,0 +1,230 @@
+"""One email's way, from its claim to its end: claim → gates → letter → deliver (T2 inside) → settle.
+
+Never sends what it has not claimed, and never writes the final dot without T2.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+import msgspec
+
+from libs.schema.ids import message_token
+from libs.schema.runtime import barrier
+from libs.schema.runtime.db import transaction
+from libs.schema.secrets import open_secret, sign_token
+from services.sender.deps import Deps
+from services.sender.jobs.settle import persistently, put_off, settle, windows_of
+from services.sender.queries import claim
+from services.sender.queries.claim import Claimed, Earlier, Point
+from services.sender.rules.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
+from services.sender.rules.letter import Writer, write
+from services.sender.rules.lifecycle import email_status
+from services.sender.rules.message import Headers, Message, build
+from services.sender.rules.render import CannotRenderError, Content
+from services.sender.rules.schedule import LATE, MIN_GAP_S, ROLLING_LIMIT
+from services.sender.rules.verdict import Answer, NoAnswer, Outcome, Withheld
+from services.sender.rules.windows import local_date, next_open
+from services.sender.smtp import Account
+
+# From the claim to T2: connect, log in, hand over the body. Who takes longer has lost the claim and sends nothing.
+CLAIM_LEASE_S = 120.0
+
+Threads = Mapping[UUID | None, Sequence[Earlier]]
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A claimed send, written: what the reader sees, what goes over the wire, which thread it is in."""
+
+    content: Content
+    message: Message
+    thread_id: str
+    in_reply_to: str | None
+
+
+async def send_due(deps: Deps) -> bool:
+    """Claims what is due, one mail per inbox, and starts its delivery; True when there was something."""
+    await deps.courier.close_idle()
+    await deps.owner.hold()
+    if not deps.deliveries.room():
+        return False
+    claimed, threads = await claim_some(deps, deps.deliveries.room())
+    for send in claimed:
+        deps.deliveries.start(carry(deps, send, threads.get(send.enrollment_id, ())))
+    return bool(claimed)
+
+
+async def claim_some(deps: Deps, most: int) -> tuple[list[Claimed], Threads]:
+    """T1: due sends with all their facts, and what their enrollments have sent before."""
+    now = deps.clock.now()
+    limits = claim.Limits(
+        least_gap_s=MIN_GAP_S,
+        rolling_limit=ROLLING_LIMIT,
+        not_before=now - LATE,
+        most=most,
+        lease_s=CLAIM_LEASE_S,
+        owner=deps.owner.key,
+    )
+    async with transaction(deps.pool) as tx:
+        teams = await claim.lock_teams_with_due(tx, now)
+        send_ids = await claim.claim_due(tx, teams, now, limits) if teams else []
+        if not send_ids:
+            return [], {}
+        await claim.show_claimed(tx, send_ids, email_status("claimed"))
+        claimed = await claim.load_claimed(tx, send_ids)
+        lead_ids = [send.lead_id for send in claimed if send.lead_id]
+        earlier = await claim.earlier_mails(tx, lead_ids, [s.enrollment_id for s in claimed if s.enrollment_id])
+    threads: dict[UUID | None, list[Earlier]] = {}
+    for mail in earlier:
+        threads.setdefault(mail.enrollment_id, []).append(mail)
+    return claimed, threads
+
+
+async def carry(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> None:
+    """Brings one claimed send to its end, whichever that is; after an error the reaper does."""
+    log = deps.log.bind(email_id=str(send.send_id), team_id=str(send.team_id), inbox_id=str(send.inbox_id))
+    try:
+        now = deps.clock.now()
+        ready = closed_gate(send, now) or compose(deps, send, earlier)
+        if isinstance(ready, Hold):
+            await persistently(deps, partial(put_off, send=send, hold=ready, at=now))
+            log.info("email.put_off", gate=ready.gate, value=ready.value)
+            return
+        send, outcome = await deliver(deps, send, ready)
+        verdict = await persistently(
+            deps, partial(settle, send=send, outcome=outcome, at=deps.clock.now(), patience=deps.unknown_patience)
+        )
+        log.info("email.settled", end=verdict, attempt=send.attempt, phase=_phase(outcome))
+    except Exception:
+        # The edge of this delivery: nobody above could do more, and the ledger's lease holds what is left to do.
+        log.exception("email.broken", attempt=send.attempt)
+
+
+def closed_gate(send: Claimed, now: datetime) -> Hold | None:
+    """The first gate that is closed now to this send; the planner asked the same ones when it gave the slot."""
+    person = Recipient(
+        installation_paused=send.paused,
+        campaign_status=send.campaign_status,
+        enrollment_state=send.enrollment_state,
+        archived=send.lead_archived,
+        suppressed=send.suppressed,
+        stopped=send.stopped,
+    )
+    box = Mailbox(
+        status=send.inbox_status,
+        archived=send.inbox_archived,
+        circuit=None,  # an open breaker with time left keeps its inbox from being claimed; after that this is the probe
+        circuit_retry_at=None,
+        health_score=send.health_score,
+        min_health_score=int(send.campaign_settings.get("min_health_score", 0)),
+    )
+    opens = next_open(windows_of(send), now)
+    window = None if opens == now else Hold(gate="window", retry_at=opens)
+    return recipient_hold(person) or window or mailbox_hold(box)
+
+
+def compose(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> Letter | Hold:
+    """The letter, or the gate that holds it: a value is missing, the step was taken out, the account cannot be used."""
+    if send.step is None:
+        return Hold(gate="step", value="taken_out", effect="stop")
+    if not (send.smtp_host and send.smtp_port):
+        return Hold(gate="inbox", value="no_smtp_server")
+    settings = deps.settings
+    token = sign_token(settings.secret_key, "unsubscribe", send.team_id, send.send_id)
+    unsubscribe_url = f"{settings.public_url}/u/{token}"
+    writer = Writer(
+        email=send.inbox_email, name=send.from_name, company=send.company_name, physical_address=send.physical_address
+    )
+    thread = [mail for mail in earlier if mail.thread_id == earlier[-1].thread_id]
+    try:
+        content = write(send.step, send, writer, unsubscribe_url, thread[0].subject if thread else None)
+    except CannotRenderError as error:
+        return Hold(gate=error.gate, value=error.value)
+    if send.step.subject.strip():
+        thread = []  # a subject of its own begins a thread of its own
+    headers = Headers(
+        sender=send.inbox_email,
+        sender_name=send.from_name,
+        recipient=send.email,
+        date=deps.clock.now(),
+        message_id=send.message_id,
+        reference=message_token(settings.secret_key, send.send_id),
+        in_reply_to=thread[-1].message_id if thread else None,
+        references=[mail.message_id for mail in thread],
+        unsubscribe_url=unsubscribe_url,
+    )
+    return Letter(
+        content=content,
+        message=build(headers, content),
+        thread_id=(thread[0].thread_id if thread else None) or send.message_id,
+        in_reply_to=headers.in_reply_to,
+    )
+
+
+async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, Outcome]:
+    """How the conversation ended, and the send as T2 left it."""
+    passed = send
+
+    async def commit() -> bool:
+        nonlocal passed
+        if deps.stopping.is_set():
+            return False
+        point = point_of(deps, send, letter)
+        async with transaction(deps.pool) as tx:
+            await barrier.enter(tx, send.team_id, send.lead_key, send.campaign_id)
+            allowed = await claim.pass_the_point(tx, send, point)
+        if allowed:
+            passed = msgspec.structs.replace(
+                send, committed_at=point.at, sent_on=point.sent_on, inbox_sent_on=point.inbox_sent_on
+            )
+        return allowed
+
+    try:
+        return passed, await deps.courier.deliver(account_of(deps, send), letter.message, commit)
+    except Exception:
+        # Out of commit alone, and then the courier has hung up without the dot: certainly not sent.
+        deps.log.exception("email.commit_failed", email_id=str(send.send_id))
+        return passed, Withheld(reason="refused")
+
+
+def point_of(deps: Deps, send: Claimed, letter: Letter) -> Point:
+    """What T2 writes: the moment, the days it counts on, and the words that the reader gets."""
+    now = deps.clock.now()
+    return Point(
+        at=now,
+        sent_on=local_date(now, send.team_zone),
+        inbox_sent_on=local_date(now, send.window_zone),
+        lease_s=deps.lease_s,
+        recipient=send.email,
+        subject=letter.content.subject,
+        text=letter.content.text,
+        html=letter.content.html,
+        thread_id=letter.thread_id,
+        in_reply_to=letter.in_reply_to,
+    )
+
+
+def account_of(deps: Deps, send: Claimed) -> Account:
+    """The inbox's SMTP account with its password opened.
+
+    Raises:
+        SecretError: the password was sealed with another key.
+
+    """
+    password = send.smtp_password and open_secret(
+        deps.settings.secret_key, send.smtp_password, row_id=send.inbox_id, column="smtp_password"
+    )
+    return Account(
+        inbox_id=send.inbox_id,
+        host=send.smtp_host or "",
+        port=send.smtp_port or 0,
+        tls=send.smtp_tls,
+        username=send.smtp_username if password else None,
+        password=password,
+        helo=send.inbox_email.rpartition("@")[2],
+    )
+
+
+def _phase(outcome: Outcome) -> str | None:
+    return outcome.phase if isinstance(outcome, Answer | NoAnswer) else None

@@ -1,0 +1,280 @@
+"""T3: what a conversation's end does to the send, in one transaction fenced by its claim.
+
+Never queues again what may have been accepted, and never settles a claim that is not its own any more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import asyncpg
+
+from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
+from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxDisconnected
+from libs.schema.runtime.db import Tx, transaction
+from libs.schema.runtime.outbox import record
+from services.sender import outcomes
+from services.sender.deps import Deps
+from services.sender.outcomes import BY
+from services.sender.queries import breaker as breaker_queries
+from services.sender.queries import fold
+from services.sender.queries import settle as settle_queries
+from services.sender.queries.claim import Claimed
+from services.sender.queries.settle import Return, Settlement
+from services.sender.rules import breaker as breaker_rules
+from services.sender.rules.breaker import Breaker
+from services.sender.rules.gates import Hold
+from services.sender.rules.lifecycle import email_status
+from services.sender.rules.verdict import (
+    Accepted,
+    Answer,
+    Bounced,
+    Deferred,
+    Failed,
+    NoAnswer,
+    Outcome,
+    Unknown,
+    Verdict,
+    Withheld,
+    judge,
+)
+from services.sender.rules.windows import Window, campaign_window, inbox_window, next_open
+
+# How long a settlement is tried again when the database is away; then the reaper calls the end unknown.
+SETTLE_FOR_S = 60.0
+_TRANSIENT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
+# Before the dot's answer a send is in one of these; a late answer may find that the reaper has been there.
+_NOT_SENT = ("claimed", "in_data")
+_ANSWERED = ("claimed", "in_data", "unknown")
+
+T = TypeVar("T")
+
+
+async def persistently(deps: Deps, write: Callable[[Tx], Awaitable[T]]) -> T:
+    """Runs `write` in a transaction, again while the database is away: what SMTP said must not be forgotten.
+
+    `write` is fenced, so a commit whose answer was lost changes nothing the second time.
+    """
+    give_up_at = asyncio.get_running_loop().time() + SETTLE_FOR_S
+    pause_s = 0.1
+    while True:
+        try:
+            async with transaction(deps.pool) as tx:
+                return await write(tx)
+        except _TRANSIENT:
+            if asyncio.get_running_loop().time() > give_up_at:
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, 5.0)
+
+
+async def put_off(tx: Tx, send: Claimed, hold: Hold, at: datetime) -> None:
+    """A gate closed after the slot was given: the mail is cancelled, and its lead stopped or planned anew."""
+    state = "expired" if hold.effect == "wait" else "suppressed" if hold.gate == "suppression" else "stopped"
+    why = f"{hold.gate}: {hold.value}"
+    end = Settlement(state=state, email_status=email_status(state), error=why)
+    if not await settle_queries.settle_claim(tx, _claim(send), ["claimed"], end, at):
+        return
+    if hold.effect == "wait":
+        await settle_queries.uncount_try(tx, send.send_id)
+        if send.enrollment_id:
+            await fold.due_again(tx, [(send.enrollment_id, send.slot_at)], at)
+        await record(tx, send.team_id, EmailCancelled(**send.identity(), reason="replanned"), by=BY, at=at)
+        return
+    reason = "suppressed" if hold.gate == "suppression" else hold.value or hold.gate
+    cancelled = EmailCancelled(**send.identity(), reason="suppressed" if hold.gate == "suppression" else "stopped")
+    await record(tx, send.team_id, cancelled, *await outcomes.stop(tx, send, at, reason), by=BY, at=at)
+
+
+async def settle(tx: Tx, send: Claimed, outcome: Outcome, at: datetime, patience: timedelta) -> str:
+    """Writes the outcome down and all that follows from it; returns its name for the log. Nothing happens twice."""
+    if isinstance(outcome, Withheld):
+        back = Return(not_before=at, try_counts=False, email_status=email_status("queued"))
+        await settle_queries.give_back(tx, _claim(send), _NOT_SENT, back)
+        return outcome.reason
+    verdict = judge(outcome, send_id=send.send_id, attempt=send.attempt, previous_code=send.previous_code, now=at)
+    if await _settle_verdict(tx, send, verdict, at, patience):
+        await _tell_breakers(tx, send, outcome, at)
+    return type(verdict).__name__.lower()
+
+
+async def _settle_verdict(tx: Tx, send: Claimed, verdict: Verdict, at: datetime, patience: timedelta) -> bool:
+    """False when the claim was lost: then somebody else has settled it, or will."""
+    match verdict:
+        case Accepted():
+            return await _accepted(tx, send, verdict, at)
+        case Deferred():
+            return await _deferred(tx, send, verdict, at)
+        case Bounced():
+            return await _bounced(tx, send, verdict, at)
+        case Failed():
+            return await _failed(tx, send, verdict, at)
+        case Unknown():
+            return await _unknown(tx, send, verdict, at, patience)
+
+
+async def _accepted(tx: Tx, send: Claimed, verdict: Accepted, at: datetime) -> bool:
+    end = Settlement(
+        state="accepted",
+        email_status=email_status("accepted"),
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        queue_id=verdict.queue_id,
+        resolved_by="smtp",
+    )
+    if not await settle_queries.settle_claim(tx, _claim(send), _ANSWERED, end, at):
+        return False
+    await outcomes.sent(tx, send, at, "smtp", (verdict.code, verdict.status))
+    return True
+
+
+async def _deferred(tx: Tx, send: Claimed, verdict: Deferred, at: datetime) -> bool:
+    """Back into the queue, for the first moment after the pause at which the windows are open."""
+    retry_at = next_open(windows_of(send), verdict.until) or verdict.until
+    back = Return(
+        not_before=retry_at,
+        try_counts=not verdict.own,
+        email_status=email_status("queued"),
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        smtp_reply=verdict.diagnostic,
+    )
+    if not await settle_queries.give_back(tx, _claim(send), _NOT_SENT, back):
+        return False
+    event = EmailDeferred(
+        **send.identity(),
+        attempt=send.attempt,
+        phase=verdict.phase,
+        retry_at=retry_at,
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        diagnostic=verdict.diagnostic,
+    )
+    await record(tx, send.team_id, event, by=BY, at=at)
+    return True
+
+
+async def _bounced(tx: Tx, send: Claimed, verdict: Bounced, at: datetime) -> bool:
+    if verdict.kind == "hard":
+        await outcomes.stop_person_here(tx, send)
+    end = _refusal(verdict, email_status("rejected", bounced=True))
+    if not await settle_queries.settle_claim(tx, _claim(send), _NOT_SENT, end, at):
+        return False
+    await outcomes.bounced(tx, send, verdict, at, send.email)
+    if verdict.kind == "hard" and send.lead_id:
+        others = await fold.stopped_enrollments(tx, send.team_id, send.lead_id)
+        await outcomes.fold_stops(tx, send.team_id, others, at)
+    return True
+
+
+async def _failed(tx: Tx, send: Claimed, verdict: Failed, at: datetime) -> bool:
+    if not await settle_queries.settle_claim(
+        tx, _claim(send), _NOT_SENT, _refusal(verdict, email_status("rejected")), at
+    ):
+        return False
+    event = EmailFailed(
+        **send.identity(),
+        reason=verdict.reason,
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        diagnostic=verdict.diagnostic,
+    )
+    await record(tx, send.team_id, event, *await outcomes.stop(tx, send, at, "failed", state="failed"), by=BY, at=at)
+    return True
+
+
+async def _unknown(tx: Tx, send: Claimed, verdict: Unknown, at: datetime, patience: timedelta) -> bool:
+    """The sequence waits: the enrollment has no next date until the end is settled."""
+    end = Settlement(
+        state="unknown",
+        email_status=email_status("unknown"),
+        next_settle_at=(send.committed_at or at) + patience,
+        error=verdict.reason,
+    )
+    if not await settle_queries.settle_claim(tx, _claim(send), ["in_data"], end, at):
+        return False
+    event = EmailUnknown(
+        **send.identity(),
+        sent_on=send.sent_on or at.date(),
+        inbox_sent_on=send.inbox_sent_on or at.date(),
+        reason=verdict.reason,
+    )
+    await record(tx, send.team_id, event, by=BY, at=at)
+    return True
+
+
+async def _tell_breakers(tx: Tx, send: Claimed, outcome: Answer | NoAnswer, at: datetime) -> None:
+    """Charges the inbox's breaker, or closes those that this conversation has proved wrong."""
+    known = {breaker.kind: breaker for breaker in send.breakers}
+    kind = breaker_rules.failure_kind(outcome)
+    if kind is None:
+        for breaker in known.values():
+            await breaker_queries.save_breaker(
+                tx, send.team_id, send.inbox_id, breaker_rules.after_success(breaker), at
+            )
+            if breaker.state != "closed":
+                event = InboxCircuitClosed(inbox_id=send.inbox_id, kind=breaker.kind)
+                await record(tx, send.team_id, event, by=BY, at=at)
+        return
+    breaker = breaker_rules.after_failure(known.get(kind, Breaker(kind=kind)), _reason(outcome), at)
+    await breaker_queries.save_breaker(tx, send.team_id, send.inbox_id, breaker, at)
+    if breaker.retry_at is not None:
+        await _tell_opened(tx, send, breaker, at)
+
+
+async def _tell_opened(tx: Tx, send: Claimed, breaker: Breaker, at: datetime) -> None:
+    event = InboxCircuitOpened(
+        inbox_id=send.inbox_id,
+        kind=breaker.kind,
+        failures=breaker.failures,
+        limit=breaker_rules.AUTH_LIMIT if breaker.kind == "auth" else breaker_rules.TRANSPORT_LIMIT,
+        retry_at=breaker.retry_at or at,
+        reason=breaker.reason or "",
+    )
+    await record(tx, send.team_id, event, by=BY, at=at)
+    if breaker.kind == "auth" and breaker.failures >= breaker_rules.AUTH_GIVE_UP:
+        await breaker_queries.disconnect_inbox(tx, send.team_id, send.inbox_id, breaker.reason or "")
+        gone = InboxDisconnected(inbox_id=send.inbox_id, reason=breaker.reason or "")
+        await record(tx, send.team_id, gone, by=BY, at=at)
+
+
+def windows_of(send: Claimed) -> tuple[Window, ...]:
+    """The windows that must all be open when it goes."""
+    inbox = inbox_window(
+        send.window_days,
+        weekends=send.weekends_enabled,
+        start=send.window_start,
+        end=send.window_end,
+        zone=send.window_zone,
+    )
+    return (campaign_window(send.campaign_settings), inbox) if send.kind == "campaign" else (inbox,)
+
+
+def _claim(send: Claimed) -> settle_queries.Claim:
+    return send.send_id, send.fence, send.epoch
+
+
+def _refusal(verdict: Bounced | Failed, status: str) -> Settlement:
+    return Settlement(
+        state="rejected",
+        email_status=status,
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        smtp_reply=verdict.diagnostic,
+        resolved_by="smtp",
+        error=verdict.diagnostic,
+    )
+
+
+def _reason(outcome: Answer | NoAnswer) -> str:
+    return f"{outcome.phase} {outcome.code}" if isinstance(outcome, Answer) else f"{outcome.phase} {outcome.reason}"

@@ -1,0 +1,188 @@
+"""What the end of a send means for its lead: rows and events in the caller's transaction, once per end.
+
+The caller has moved the ledger's row and asks here for all that follows. Never decides what an answer means: that is
+rules/verdict.py.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.schema.events.base import Event
+from libs.schema.events.email import (
+    BounceBlocked,
+    BounceHard,
+    BounceSoft,
+    EmailCancelled,
+    EmailSent,
+    Resolution,
+)
+from libs.schema.events.lead import LeadCompleted, LeadStopped
+from libs.schema.runtime import barrier
+from libs.schema.runtime.clock import new_id
+from libs.schema.runtime.db import Tx
+from libs.schema.runtime.outbox import Fact, record, record_all
+from services.sender.queries import fold, resolve, settle
+from services.sender.queries.plan import DueLead
+from services.sender.queries.sends import Send
+from services.sender.rules.lifecycle import LEAD_STATUSES, STATUS_AFTER_STOP, email_status, step_at
+from services.sender.rules.verdict import Bounced
+
+BY = "sender"
+# The states in which a person has had a step, or may have.
+_HAD = frozenset(("queued", "claimed", "in_data", "accepted", "unknown"))
+_BOUNCES = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
+
+
+async def sent(
+    tx: Tx, send: Send, at: datetime, resolved_by: Resolution, answer: tuple[int | None, str | None] = (None, None)
+) -> None:
+    """The mail has gone: lead and inbox show it, the sequence goes on from the sending."""
+    committed_at = send.committed_at or at
+    await settle.show_contact(tx, send.inbox_id, send.lead_id, committed_at)
+    event = EmailSent(
+        **_dated(send, at),
+        attempt=send.attempt,
+        resolved_by=resolved_by,
+        scheduled_at=send.slot_at,
+        smtp_code=answer[0],
+        smtp_status=answer[1],
+    )
+    after = await go_on(tx, send.enrollment_id, send.step_number, committed_at, at)
+    await record(tx, send.team_id, event, *after, by=BY, at=at)
+
+
+async def go_on(
+    tx: Tx, enrollment_id: UUID | None, step_number: int | None, sent_at: datetime, at: datetime
+) -> list[Event]:
+    """The enrollment waits for the step after this one, or has had its last; one that was stopped stays so."""
+    enrollment = enrollment_id and await settle.lock_enrollment(tx, enrollment_id)
+    if not enrollment or enrollment.state != "active" or enrollment.step_number != step_number:
+        return []
+    following = step_at(enrollment.steps, enrollment.step_number + 1)
+    if following is not None:
+        await settle.next_step(tx, enrollment.id, following.step_number, sent_at + following.delay)
+        return []
+    end = settle.End(state="finished", reason=None, at=at, lead_status="sequence_complete")
+    await settle.end_enrollment(tx, enrollment.id, end, LEAD_STATUSES)
+    return [LeadCompleted(lead_id=enrollment.lead_id, enrollment_id=enrollment.id, campaign_id=enrollment.campaign_id)]
+
+
+async def stop(tx: Tx, send: Send, at: datetime, reason: str, *, state: str = "stopped") -> list[Event]:
+    """The enrollment of this send ends before its last step; empty when it had ended before."""
+    if send.enrollment_id is None or send.lead_id is None or send.campaign_id is None:
+        return []
+    end = settle.End(state=state, reason=reason, at=at, lead_status=STATUS_AFTER_STOP.get(reason))
+    if not await settle.end_enrollment(tx, send.enrollment_id, end, LEAD_STATUSES):
+        return []
+    return [
+        LeadStopped(lead_id=send.lead_id, enrollment_id=send.enrollment_id, campaign_id=send.campaign_id, reason=reason)
+    ]
+
+
+async def bounced(tx: Tx, send: Send, verdict: Bounced, at: datetime, recipient: str) -> None:
+    """The server refused for good. A hard bounce stops the person everywhere: the caller holds barrier.stop_people."""
+    event_id = new_id()
+    event = _BOUNCES[verdict.kind](
+        **_dated(send, at),
+        source="smtp",
+        reason=verdict.reason,
+        smtp_code=verdict.code,
+        smtp_status=verdict.status,
+        diagnostic=verdict.diagnostic,
+    )
+    facts = [Fact(team_id=send.team_id, event=event, event_id=event_id)]
+    if verdict.kind == "hard":
+        stopping = settle.Stopping(
+            id=new_id(),
+            team_id=send.team_id,
+            lead_key=send.lead_key,
+            email=recipient,
+            reason="hard_bounce",
+            event_id=event_id,
+            at=at,
+        )
+        await settle.stop_person(tx, stopping)
+        await settle.suppress_person(tx, stopping)
+    facts += [Fact(team_id=send.team_id, event=after) for after in await _after_bounce(tx, send, verdict, at)]
+    await record_all(tx, facts, by=BY, at=at)
+
+
+async def _after_bounce(tx: Tx, send: Send, verdict: Bounced, at: datetime) -> list[Event]:
+    match verdict.kind:
+        case "hard":
+            return await stop(tx, send, at, "hard_bounce")
+        case "soft":
+            return await stop(tx, send, at, "soft_bounce")
+        case "blocked":
+            return await stop(tx, send, at, "blocked", state="failed")
+
+
+async def end_lead(tx: Tx, team_id: UUID, lead: DueLead, reason: str | None, at: datetime) -> None:
+    """The sequence of a lead that waits for no mail ends: stopped for a reason, or (None) it has had every step."""
+    state, status = ("stopped", STATUS_AFTER_STOP.get(reason)) if reason else ("finished", "sequence_complete")
+    end = settle.End(state=state, reason=reason, at=at, lead_status=status)
+    if not await settle.end_enrollment(tx, lead.enrollment_id, end, LEAD_STATUSES):
+        return
+    identity = {"lead_id": lead.lead_id, "enrollment_id": lead.enrollment_id, "campaign_id": lead.campaign_id}
+    event = LeadStopped(**identity, reason=reason) if reason else LeadCompleted(**identity)
+    await record(tx, team_id, event, by=BY, at=at)
+
+
+async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at: datetime) -> None:
+    """The ledger knows this step of this person, under an earlier row of the lead: it is not sent again."""
+    if past.state in _HAD:
+        sent_at = past.committed_at or at
+        await record(tx, team_id, *await go_on(tx, lead.enrollment_id, past.step_number, sent_at, at), by=BY, at=at)
+    else:
+        await end_lead(tx, team_id, lead, f"already_{past.state}", at)
+
+
+async def resolve_unknown(
+    tx: Tx, send_ids: Sequence[UUID], evidence: resolve.Evidence, at: datetime, resolved_by: Resolution
+) -> int:
+    """Settles those of the sends whose end was unknown as sent; returns how many. Harmless the second time."""
+    settled = await resolve.resolve_unknown(tx, send_ids, evidence, at, email_status("accepted"))
+    for send in settled:
+        await sent(tx, send, at, resolved_by)
+    return len(settled)
+
+
+async def replan(tx: Tx, send_ids: Sequence[UUID], at: datetime, earliest: datetime, why: str) -> int:
+    """Takes queued sends out of their slots; their leads want another one, no earlier than `earliest`."""
+    ends = [(send_id, "expired") for send_id in send_ids]
+    expired = await fold.end_queued(tx, ends, at, email_status("expired"), why)
+    dues = [(send.enrollment_id, send.slot_at) for send in expired if send.enrollment_id]
+    await fold.due_again(tx, dues, earliest)
+    await record_all(tx, [_cancelled(send, "replanned") for send in expired], by=BY, at=at)
+    return len(expired)
+
+
+async def fold_stops(tx: Tx, team_id: UUID, stopped: Sequence[fold.Stopped], at: datetime) -> None:
+    """Ends these enrollments and cancels their queued mail; what has ended already is left as it is."""
+    queued = [(one.send_id, "stopped") for one in stopped if one.send_id]
+    cancelled = await fold.end_queued(tx, queued, at, email_status("stopped"), "stopped")
+    facts = [_cancelled(send, "stopped") for send in cancelled]
+    for one in stopped:
+        end = settle.End(state="stopped", reason=one.reason, at=at, lead_status=STATUS_AFTER_STOP.get(one.reason))
+        if await settle.end_enrollment(tx, one.id, end, LEAD_STATUSES):
+            event = LeadStopped(
+                lead_id=one.lead_id, enrollment_id=one.id, campaign_id=one.campaign_id, reason=one.reason
+            )
+            facts.append(Fact(team_id=team_id, event=event))
+    await record_all(tx, facts, by=BY, at=at)
+
+
+async def stop_person_here(tx: Tx, send: Send) -> None:
+    """Locks the person's other sends out; call it first in a transaction that will stop them."""
+    await barrier.stop_people(tx, send.team_id, [send.lead_key])
+
+
+def _cancelled(send: Send, reason: Any) -> Fact:
+    return Fact(team_id=send.team_id, event=EmailCancelled(**send.identity(), reason=reason))
+
+
+def _dated(send: Send, at: datetime) -> dict[str, Any]:
+    """An event's identity and the days on which its outcome counts; before T2 that is the day of the answer."""
+    return send.identity() | {"sent_on": send.sent_on or at.date(), "inbox_sent_on": send.inbox_sent_on or at.date()}

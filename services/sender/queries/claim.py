@@ -1,0 +1,353 @@
+"""T1 and T2: which sends a worker takes, what it must know of them, and the point of no return (reliability.md §2.1).
+
+A claim is (fence, epoch), and every later statement about it names both. Caps, gap and "one in flight per inbox" are
+decided in the statement that claims, under a lock per team, so that two claimers never pass them together.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from libs.schema.runtime.db import Tx, fetch_all
+from services.sender.queries.sends import Send
+from services.sender.rules.breaker import Breaker
+from services.sender.rules.lifecycle import Step
+
+LOCK_TEAMS_WITH_DUE = """
+SELECT t.team_id
+FROM (
+    SELECT DISTINCT team_id
+    FROM send_ledger
+    WHERE state = 'queued'
+        AND not_before <= $1
+) AS t
+WHERE pg_try_advisory_xact_lock(hashtextextended('sender/claim/' || t.team_id, 0))
+"""
+
+
+async def lock_teams_with_due(tx: Tx, now: datetime) -> list[UUID]:
+    """The teams with a due send that no other claimer is looking at now; they stay ours until the transaction ends."""
+    return [record["team_id"] for record in await tx.fetch(LOCK_TEAMS_WITH_DUE, now)]
+
+
+# A statement of its own after the locks: its snapshot sees what the last holder of each lock committed.
+CLAIM_DUE = """
+WITH room AS (
+    SELECT i.id AS inbox_id, i.team_id
+    FROM inboxes AS i
+    JOIN inbox_settings AS s ON s.inbox_id = i.id
+    WHERE i.team_id = ANY ($1::uuid[])
+        AND i.status = 'active'
+        AND i.deleted_at IS NULL
+        AND EXISTS (SELECT FROM send_ledger AS l
+            WHERE l.inbox_id = i.id AND l.state = 'queued' AND l.not_before <= $2)
+        AND NOT EXISTS (SELECT FROM send_ledger AS l WHERE l.inbox_id = i.id AND l.state IN ('claimed', 'in_data'))
+        AND NOT EXISTS (SELECT FROM breaker AS b
+            WHERE b.team_id = i.team_id AND b.scope = 'inbox' AND b.scope_key = i.id::text
+                AND b.state = 'open' AND b.retry_at > $2)
+        AND NOT EXISTS (SELECT FROM send_ledger AS l
+            WHERE l.inbox_id = i.id
+                AND l.committed_at > $2 - make_interval(secs => greatest(s.min_delay_seconds, $6::int)))
+        AND (SELECT count(*) FROM send_ledger AS l
+            WHERE l.inbox_id = i.id
+                AND l.committed_at >= date_trunc('day', $2, s.send_window_timezone)) < s.daily_send_limit
+        AND (SELECT count(*) FROM send_ledger AS l
+            WHERE l.inbox_id = i.id AND l.committed_at > $2 - INTERVAL '1 hour') < s.hourly_limit
+        AND (SELECT count(*) FROM send_ledger AS l
+            WHERE l.inbox_id = i.id AND l.committed_at > $2 - INTERVAL '24 hours') < $7::int
+),
+first_due AS (
+    SELECT DISTINCT ON (l.inbox_id) l.send_id, l.team_id, l.not_before
+    FROM room AS r
+    JOIN send_ledger AS l ON l.inbox_id = r.inbox_id
+    LEFT JOIN campaigns AS c ON c.id = l.campaign_id
+    WHERE l.state = 'queued'
+        AND l.not_before <= $2
+        AND l.not_before > $8
+        AND (l.kind <> 'campaign' OR c.status = 'active')
+    ORDER BY l.inbox_id, l.not_before, l.send_id
+),
+placed AS (
+    SELECT f.send_id, f.team_id, f.not_before,
+        row_number() OVER (PARTITION BY f.team_id ORDER BY f.not_before, f.send_id) AS place
+    FROM first_due AS f
+),
+allowed AS (
+    SELECT p.send_id
+    FROM placed AS p
+    JOIN teams AS t ON t.id = p.team_id
+    WHERE p.place <= t.daily_email_limit
+        - (SELECT count(*) FROM send_ledger AS l
+            WHERE l.team_id = t.id
+                AND l.committed_at >= date_trunc('day', $2, coalesce(t.settings ->> 'timezone', 'UTC')))
+        - (SELECT count(*) FROM send_ledger AS l WHERE l.team_id = t.id AND l.state = 'claimed')
+    ORDER BY p.not_before, p.send_id
+    LIMIT $3
+),
+locked AS (
+    SELECT l.send_id
+    FROM send_ledger AS l
+    WHERE l.send_id IN (SELECT a.send_id FROM allowed AS a)
+        AND l.state = 'queued'
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE send_ledger AS l
+SET state = 'claimed', attempt = l.attempt + 1, fence = nextval('fence_seq'), epoch = n.epoch,
+    lease_until = clock_timestamp() + make_interval(secs => $4::float8), claimed_at = $2, claimed_by = $5
+FROM locked
+CROSS JOIN installation AS n
+WHERE l.send_id = locked.send_id
+    AND NOT n.paused
+RETURNING l.send_id
+"""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a claim needs to know that is in no table: the least gap and the rolling cap, and how late is too late."""
+
+    least_gap_s: int
+    rolling_limit: int
+    not_before: datetime  # slots that are due longer than this are planned anew
+    most: int
+    lease_s: float
+    owner: int
+
+
+async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Limits) -> list[UUID]:
+    """T1: at most one due send of each inbox that may send now; call it only for teams that are locked."""
+    records = await tx.fetch(
+        CLAIM_DUE,
+        team_ids,
+        now,
+        limits.most,
+        limits.lease_s,
+        limits.owner,
+        limits.least_gap_s,
+        limits.rolling_limit,
+        limits.not_before,
+    )
+    return [record["send_id"] for record in records]
+
+
+SHOW_CLAIMED = """
+UPDATE emails
+SET status = $2::text::email_status
+WHERE id = ANY ($1::uuid[])
+"""
+
+
+async def show_claimed(tx: Tx, send_ids: Sequence[UUID], status: str) -> None:
+    """The claimed sends' emails show `status`."""
+    await tx.execute(SHOW_CLAIMED, send_ids, status)
+
+
+class Claimed(Send, frozen=True, kw_only=True):
+    """A claimed send with every fact that gates, rendering and delivery ask for; a missing lead was erased."""
+
+    fence: int
+    epoch: int
+    previous_code: int | None
+    message_id: str
+    paused: bool
+    campaign_status: str
+    campaign_settings: dict[str, Any]
+    enrollment_state: str
+    lead_archived: bool
+    suppressed: str | None
+    stopped: str | None
+    email: str
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+    title: str | None
+    phone: str | None
+    linkedin_url: str | None
+    website: str | None
+    city: str | None
+    country: str | None
+    custom_fields: dict[str, Any]
+    inbox_email: str
+    from_name: str | None
+    inbox_status: str
+    inbox_archived: bool
+    health_score: int | None
+    smtp_host: str | None
+    smtp_port: int | None
+    smtp_tls: Literal["starttls", "implicit", "none"]
+    smtp_username: str | None
+    smtp_password: str | None
+    window_days: list[str]
+    window_start: time
+    window_end: time
+    window_zone: str
+    weekends_enabled: bool
+    team_zone: str
+    company_name: str | None
+    physical_address: str | None
+    step: Step | None
+    breakers: list[Breaker]
+
+
+LOAD_CLAIMED = """
+SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
+    (st.step ->> 'step_number')::int AS step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on,
+    l.inbox_sent_on, l.fence, l.epoch, l.smtp_code AS previous_code, l.message_id, n.paused,
+    CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(c.status::text, 'archived') END AS campaign_status,
+    coalesce(c.settings, '{}') AS campaign_settings,
+    CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(e.state, 'stopped') END AS enrollment_state,
+    (ld.id IS NULL OR ld.deleted_at IS NOT NULL) AS lead_archived,
+    (SELECT sl.reason FROM suppression_list AS sl
+        WHERE (sl.team_id = l.team_id OR sl.team_id IS NULL)
+            AND (sl.value_hash = l.lead_key OR sl.email = ld.email OR sl.email = split_part(ld.email, '@', 2))
+        LIMIT 1) AS suppressed,
+    (SELECT ls.reason FROM lead_stop AS ls
+        WHERE ls.team_id = l.team_id AND ls.lead_key = l.lead_key
+            AND ls.stopped_at >= e.enrolled_at
+            AND (ls.campaign_id IS NULL OR ls.campaign_id = l.campaign_id)
+            AND (ls.reason <> 'replied' OR coalesce((c.settings ->> 'stop_on_reply')::boolean, true))
+            AND (ls.reason NOT IN ('hard_bounce', 'soft_bounce')
+                OR coalesce((c.settings ->> 'stop_on_bounce')::boolean, true))
+        ORDER BY ls.stopped_at
+        LIMIT 1) AS stopped,
+    coalesce(ld.email, '') AS email, ld.first_name, ld.last_name, ld.company, ld.title, ld.phone, ld.linkedin_url,
+    ld.website, ld.city, ld.country, coalesce(ld.custom_fields, '{}') AS custom_fields,
+    i.email AS inbox_email, i.from_name, i.status::text AS inbox_status, i.deleted_at IS NOT NULL AS inbox_archived,
+    CASE WHEN i.health_known THEN i.health_score END AS health_score,
+    i.smtp_host, i.smtp_port, i.smtp_tls, i.smtp_username, i.smtp_password,
+    s.send_days AS window_days, s.send_window_start AS window_start, s.send_window_end AS window_end,
+    s.send_window_timezone AS window_zone, s.weekends_enabled,
+    coalesce(t.settings ->> 'timezone', 'UTC') AS team_zone, t.company_name, t.physical_address,
+    st.step,
+    coalesce((SELECT jsonb_agg(jsonb_build_object('kind', b.kind, 'state', b.state, 'failures', b.failures,
+            'retry_at', b.retry_at, 'reason', b.reason))
+        FROM breaker AS b
+        WHERE b.team_id = l.team_id AND b.scope = 'inbox' AND b.scope_key = l.inbox_id::text
+            AND b.kind IN ('transport', 'auth') AND (b.state <> 'closed' OR b.failures > 0)), '[]') AS breakers
+FROM send_ledger AS l
+CROSS JOIN installation AS n
+JOIN teams AS t ON t.id = l.team_id
+JOIN inboxes AS i ON i.id = l.inbox_id
+JOIN inbox_settings AS s ON s.inbox_id = l.inbox_id
+LEFT JOIN emails AS m ON m.id = l.send_id
+LEFT JOIN campaigns AS c ON c.id = l.campaign_id
+LEFT JOIN enrollments AS e ON e.id = l.enrollment_id
+LEFT JOIN leads AS ld ON ld.id = l.lead_id
+LEFT JOIN sequence_version AS v ON v.campaign_id = e.campaign_id AND v.version = e.sequence_version
+LEFT JOIN LATERAL (
+    SELECT step
+    FROM jsonb_array_elements(v.steps) AS step
+    WHERE step ->> 'step_id' = l.step_id::text
+) AS st ON true
+WHERE l.send_id = ANY ($1::uuid[])
+"""
+
+
+async def load_claimed(tx: Tx, send_ids: Sequence[UUID]) -> list[Claimed]:
+    """The claimed sends with their facts, in one go."""
+    return await fetch_all(tx, Claimed, LOAD_CLAIMED, send_ids)
+
+
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail that the same enrollment has sent before."""
+
+    enrollment_id: UUID
+    message_id: str  # the provider's own, where it rewrote ours
+    thread_id: str | None
+    subject: str
+
+
+EARLIER_MAILS = """
+SELECT m.enrollment_id, coalesce(l.provider_message_id, l.message_id) AS message_id, m.thread_id, m.subject
+FROM emails AS m
+JOIN send_ledger AS l ON l.send_id = m.id
+WHERE m.lead_id = ANY ($1::uuid[])
+    AND m.enrollment_id = ANY ($2::uuid[])
+    AND l.state = 'accepted'
+ORDER BY l.committed_at
+"""
+
+
+async def earlier_mails(tx: Tx, lead_ids: Sequence[UUID], enrollment_ids: Sequence[UUID]) -> list[Earlier]:
+    """What these enrollments have sent, oldest first: the threads that a follow-up may go on in."""
+    return await fetch_all(tx, Earlier, EARLIER_MAILS, lead_ids, enrollment_ids)
+
+
+# After barrier.enter, in its transaction and as a statement of its own: its snapshot is younger than the locks.
+COMMIT_POINT = """
+WITH passed AS (
+    UPDATE send_ledger AS l
+    SET state = 'in_data', committed_at = $4, sent_on = $5, inbox_sent_on = $6,
+        lease_until = clock_timestamp() + make_interval(secs => $7::float8)
+    WHERE l.send_id = $1
+        AND l.fence = $2
+        AND l.epoch = $3
+        AND l.state = 'claimed'
+        AND l.lease_until > clock_timestamp()
+        AND EXISTS (SELECT FROM installation AS n WHERE n.epoch = l.epoch AND NOT n.paused)
+        AND (l.kind <> 'campaign' OR EXISTS (
+            SELECT FROM campaigns AS c
+            JOIN enrollments AS e ON e.campaign_id = c.id
+            WHERE c.id = l.campaign_id AND c.status = 'active' AND e.id = l.enrollment_id AND e.state = 'active'))
+        AND NOT EXISTS (SELECT FROM suppression_list AS sl
+            WHERE (sl.team_id = l.team_id OR sl.team_id IS NULL)
+                AND (sl.value_hash = l.lead_key OR sl.email = $8 OR sl.email = split_part($8, '@', 2)))
+        AND NOT EXISTS (
+            SELECT FROM lead_stop AS ls
+            JOIN enrollments AS e ON e.id = l.enrollment_id
+            JOIN campaigns AS c ON c.id = e.campaign_id
+            WHERE ls.team_id = l.team_id AND ls.lead_key = l.lead_key
+                AND ls.stopped_at >= e.enrolled_at
+                AND (ls.campaign_id IS NULL OR ls.campaign_id = l.campaign_id)
+                AND (ls.reason <> 'replied' OR coalesce((c.settings ->> 'stop_on_reply')::boolean, true))
+                AND (ls.reason NOT IN ('hard_bounce', 'soft_bounce')
+                    OR coalesce((c.settings ->> 'stop_on_bounce')::boolean, true)))
+    RETURNING l.send_id
+),
+shown AS (
+    UPDATE emails AS m
+    SET subject = $9, body_text = $10, body_html = $11, thread_id = $12, in_reply_to = $13, sent_on = $5,
+        inbox_sent_on = $6
+    FROM passed
+    WHERE m.id = passed.send_id
+)
+SELECT count(*) FROM passed
+"""
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written when a send passes the point of no return."""
+
+    at: datetime
+    sent_on: date
+    inbox_sent_on: date
+    lease_s: float
+    recipient: str
+    subject: str
+    text: str
+    html: str | None
+    thread_id: str
+    in_reply_to: str | None
+
+
+async def pass_the_point(tx: Tx, send: Claimed, point: Point) -> bool:
+    """T2: whether the final dot may go. False when the claim is lost, or person, campaign or everything is stopped."""
+    count = await tx.fetchval(
+        COMMIT_POINT,
+        send.send_id,
+        send.fence,
+        send.epoch,
+        point.at,
+        point.sent_on,
+        point.inbox_sent_on,
+        point.lease_s,
+        point.recipient,
+        point.subject,
+        point.text,
+        point.html,
+        point.thread_id,
+        point.in_reply_to,
+    )
+    return count == 1

@@ -1,0 +1,257 @@
+"""Stops as they reach enrollments, queued mail and leads: what stands in lead_stop decides, not the order of events.
+
+Every statement is harmless the second time; mail that is under way is left alone, T2 has its own look at the stops.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.schema.runtime.db import Tx, fetch_all
+from services.sender.queries.sends import Send
+
+END_QUEUED = """
+WITH ended AS (
+    UPDATE send_ledger AS l
+    SET state = u.state, settled_at = $3, lease_until = NULL, claimed_by = NULL
+    FROM unnest($1::uuid[], $2::text[]) AS u(send_id, state)
+    WHERE l.send_id = u.send_id
+        AND l.state = 'queued'
+    RETURNING l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id,
+        l.step_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+),
+shown AS (
+    UPDATE emails AS m
+    SET status = $4::text::email_status, error_message = $5
+    FROM ended
+    WHERE m.id = ended.send_id
+)
+SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
+    q.step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+FROM ended AS l
+LEFT JOIN emails AS m ON m.id = l.send_id
+LEFT JOIN sequences AS q ON q.id = l.step_id
+"""
+
+
+async def end_queued(tx: Tx, ends: Sequence[tuple[UUID, str]], at: datetime, email_status: str, why: str) -> list[Send]:
+    """The queued ones among (send, state), now in that state; one that has been claimed is left to its gates."""
+    return await fetch_all(
+        tx, Send, END_QUEUED, [send_id for send_id, _ in ends], [state for _, state in ends], at, email_status, why
+    )
+
+
+DUE_AGAIN = """
+UPDATE enrollments AS e
+SET next_at = greatest(u.at, $3), held_gate = NULL, held_until = NULL
+FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
+WHERE e.id = u.id
+    AND e.state = 'active'
+"""
+
+
+async def due_again(tx: Tx, dues: Sequence[tuple[UUID, datetime]], earliest: datetime) -> None:
+    """The enrollments whose slot was taken away want another one, no earlier than `earliest`."""
+    await tx.execute(DUE_AGAIN, [enrollment_id for enrollment_id, _ in dues], [at for _, at in dues], earliest)
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrollment to which a stop applies, and its queued mail, if there is one."""
+
+    id: UUID
+    campaign_id: UUID
+    lead_id: UUID
+    reason: str
+    send_id: UUID | None
+
+
+STOPPED_ENROLLMENTS = """
+SELECT e.id, e.campaign_id, e.lead_id, s.reason,
+    (SELECT l.send_id FROM send_ledger AS l
+        WHERE l.team_id = e.team_id AND l.lead_key = e.lead_key AND l.enrollment_id = e.id AND l.state = 'queued'
+        LIMIT 1) AS send_id
+FROM enrollments AS e
+JOIN campaigns AS c ON c.id = e.campaign_id
+JOIN LATERAL (
+    SELECT ls.reason
+    FROM lead_stop AS ls
+    WHERE ls.team_id = e.team_id AND ls.lead_key = e.lead_key
+        AND ls.stopped_at >= e.enrolled_at
+        AND (ls.campaign_id IS NULL OR ls.campaign_id = e.campaign_id)
+        AND (ls.reason <> 'replied' OR coalesce((c.settings ->> 'stop_on_reply')::boolean, true))
+        AND (ls.reason NOT IN ('hard_bounce', 'soft_bounce')
+            OR coalesce((c.settings ->> 'stop_on_bounce')::boolean, true))
+    ORDER BY ls.stopped_at, ls.id
+    LIMIT 1
+) AS s ON true
+WHERE e.team_id = $1
+    AND e.state IN ('active', 'held')
+    AND e.lead_key IN (SELECT o.lead_key FROM enrollments AS o WHERE o.team_id = $1 AND o.lead_id = $2)
+"""
+
+
+async def stopped_enrollments(tx: Tx, team_id: UUID, lead_id: UUID) -> list[Stopped]:
+    """The sequences of this person that a stop has ended and that do not show it yet."""
+    return await fetch_all(tx, Stopped, STOPPED_ENROLLMENTS, team_id, lead_id)
+
+
+CAMPAIGN_ENROLLMENTS = """
+SELECT e.id, e.campaign_id, e.lead_id, 'campaign_archived' AS reason, l.send_id
+FROM enrollments AS e
+LEFT JOIN send_ledger AS l ON l.enrollment_id = e.id AND l.team_id = e.team_id AND l.lead_key = e.lead_key
+    AND l.state = 'queued'
+WHERE e.team_id = $1
+    AND e.campaign_id = $2
+    AND e.state IN ('active', 'held')
+"""
+
+
+async def campaign_enrollments(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[Stopped]:
+    """All open sequences of a campaign that was put away."""
+    return await fetch_all(tx, Stopped, CAMPAIGN_ENROLLMENTS, team_id, campaign_id)
+
+
+class LeadChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event says about a lead; a field that is None changes nothing."""
+
+    status: str | None = None
+    reply_intent: str | None = None
+    replied_at: datetime | None = None
+    bounced_at: datetime | None = None
+    unsubscribed_at: datetime | None = None
+
+
+CHANGE_LEAD = """
+UPDATE leads AS ld
+SET status = CASE WHEN $3::text IS NOT NULL
+            AND array_position($8::text[], ld.status::text) < array_position($8::text[], $3::text)
+        THEN $3::text::lead_status ELSE ld.status END,
+    reply_intent = coalesce($4, ld.reply_intent),
+    replied_at = CASE WHEN $5::timestamptz < ld.replied_at THEN ld.replied_at ELSE coalesce($5, ld.replied_at) END,
+    bounced_at = least(ld.bounced_at, $6),
+    unsubscribed_at = least(ld.unsubscribed_at, $7)
+WHERE ld.team_id = $1
+    AND ld.id = $2
+"""
+
+
+async def change_lead(tx: Tx, team_id: UUID, lead_id: UUID, change: LeadChange, order: Sequence[str]) -> None:
+    """The lead's columns take in what happened; its status only climbs in `order`, whichever event comes first."""
+    await tx.execute(
+        CHANGE_LEAD,
+        team_id,
+        lead_id,
+        change.status,
+        change.reply_intent,
+        change.replied_at,
+        change.bounced_at,
+        change.unsubscribed_at,
+        order,
+    )
+
+
+POSTPONE = """
+UPDATE enrollments AS e
+SET next_at = greatest(e.next_at, $3), held_gate = 'out_of_office', held_until = greatest(e.held_until, $3)
+WHERE e.team_id = $1
+    AND e.lead_id = $2
+    AND e.state = 'active'
+    AND e.next_at IS NOT NULL
+"""
+
+
+async def postpone(tx: Tx, team_id: UUID, lead_id: UUID, until: datetime) -> None:
+    """The person's sequences go on no earlier than that; a later date that is known already stands."""
+    await tx.execute(POSTPONE, team_id, lead_id, until)
+
+
+QUEUED_OF_LEAD = """
+SELECT l.send_id
+FROM send_ledger AS l
+JOIN enrollments AS e ON e.id = l.enrollment_id
+WHERE e.team_id = $1
+    AND e.lead_id = $2
+    AND l.team_id = $1
+    AND l.lead_key = e.lead_key
+    AND l.state = 'queued'
+    AND l.not_before < $3
+"""
+
+
+async def queued_of_lead(tx: Tx, team_id: UUID, lead_id: UUID, before: datetime) -> list[UUID]:
+    """The person's queued sends that would go before that."""
+    return [record["send_id"] for record in await tx.fetch(QUEUED_OF_LEAD, team_id, lead_id, before)]
+
+
+RELEASE_CAMPAIGN = """
+UPDATE enrollments AS e
+SET state = 'active', held_until = NULL
+WHERE e.team_id = $1
+    AND e.campaign_id = $2
+    AND e.state IN ('active', 'held')
+    AND e.held_gate IS NOT NULL
+    AND e.held_gate <> 'out_of_office'
+"""
+RELEASE_INBOX = """
+UPDATE enrollments AS e
+SET state = 'active', held_until = NULL
+FROM campaign_inboxes AS ci
+WHERE ci.team_id = $1
+    AND ci.inbox_id = $2
+    AND e.campaign_id = ci.campaign_id
+    AND e.state IN ('active', 'held')
+    AND e.held_gate IN ('inbox', 'circuit', 'health')
+"""
+RELEASE_LEAD = """
+UPDATE enrollments AS e
+SET state = 'active', held_until = NULL
+WHERE e.team_id = $1
+    AND e.lead_id = $2
+    AND e.state IN ('active', 'held')
+    AND e.held_gate IN ('variable', 'subject', 'body', 'template')
+"""
+
+
+async def release_campaign(tx: Tx, team_id: UUID, campaign_id: UUID) -> None:
+    """The planner looks at all held leads of the campaign again."""
+    await tx.execute(RELEASE_CAMPAIGN, team_id, campaign_id)
+
+
+async def release_inbox(tx: Tx, team_id: UUID, inbox_id: UUID) -> None:
+    """The planner looks again at the leads that an inbox held."""
+    await tx.execute(RELEASE_INBOX, team_id, inbox_id)
+
+
+async def release_lead(tx: Tx, team_id: UUID, lead_id: UUID) -> None:
+    """The planner looks again at a lead whose values had a gap."""
+    await tx.execute(RELEASE_LEAD, team_id, lead_id)
+
+
+SHOW_BOUNCED = """
+UPDATE emails AS m
+SET status = $3::text::email_status, error_message = coalesce(m.error_message, $4)
+WHERE m.team_id = $1
+    AND m.id = $2
+    AND m.status IN ('sent', 'delivered', 'unknown', 'opened', 'clicked')
+"""
+
+
+async def show_bounced(tx: Tx, team_id: UUID, email_id: UUID, status: str, why: str) -> None:
+    """An email that came back by report shows it."""
+    await tx.execute(SHOW_BOUNCED, team_id, email_id, status, why)
+
+
+KEEP_PROVIDER_ID = """
+UPDATE send_ledger AS l
+SET provider_message_id = $3
+WHERE l.team_id = $1
+    AND l.send_id = $2
+    AND l.provider_message_id IS NULL
+"""
+
+
+async def keep_provider_id(tx: Tx, team_id: UUID, email_id: UUID, message_id: str) -> None:
+    """The Message-ID that the provider gave the mail, for the threads of follow-ups."""
+    await tx.execute(KEEP_PROVIDER_ID, team_id, email_id, message_id)

@@ -1,0 +1,268 @@
+"""T3 and what follows: a send's end in ledger, email, enrollment and lead; what ends a claim names its fence.
+
+Rows are always locked in the order ledger, email, enrollment, lead, so that two settlements never wait for each other.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.schema.runtime.db import Tx, fetch_one
+from services.sender.rules.lifecycle import Step
+
+Claim = tuple[UUID, int, int]  # send, fence, epoch
+
+SETTLE_CLAIM = """
+WITH settled AS (
+    UPDATE send_ledger AS l
+    SET state = $5, settled_at = $6, lease_until = NULL, claimed_by = NULL, smtp_code = $7, smtp_status = $8,
+        smtp_reply = $9, remote_queue_id = coalesce($10, l.remote_queue_id), resolved_by = $11, next_settle_at = $12
+    WHERE l.send_id = $1
+        AND l.fence = $2
+        AND l.epoch = $3
+        AND l.state = ANY ($4::text[])
+    RETURNING l.send_id, l.committed_at
+),
+shown AS (
+    UPDATE emails AS m
+    SET status = $13::text::email_status, error_message = $14,
+        sent_at = CASE WHEN $5 = 'accepted' THEN settled.committed_at ELSE m.sent_at END
+    FROM settled
+    WHERE m.id = settled.send_id
+)
+SELECT count(*) FROM settled
+"""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a claim ends: the new state, and what the server said."""
+
+    state: str
+    email_status: str
+    smtp_code: int | None = None
+    smtp_status: str | None = None
+    smtp_reply: str | None = None
+    queue_id: str | None = None
+    resolved_by: str | None = None
+    next_settle_at: datetime | None = None
+    error: str | None = None
+
+
+async def settle_claim(tx: Tx, claim: Claim, from_states: Sequence[str], end: Settlement, at: datetime) -> bool:
+    """Ends the claim if it is still in one of the states; False when somebody else has ended it."""
+    count = await tx.fetchval(
+        SETTLE_CLAIM,
+        *claim,
+        from_states,
+        end.state,
+        at,
+        end.smtp_code,
+        end.smtp_status,
+        end.smtp_reply,
+        end.queue_id,
+        end.resolved_by,
+        end.next_settle_at,
+        end.email_status,
+        end.error,
+    )
+    return count == 1
+
+
+GIVE_BACK = """
+WITH given AS (
+    UPDATE send_ledger AS l
+    SET state = 'queued', not_before = greatest(l.not_before, $5), attempt = l.attempt - $6::int, committed_at = NULL,
+        sent_on = NULL, inbox_sent_on = NULL, lease_until = NULL, claimed_by = NULL,
+        smtp_code = coalesce($7, l.smtp_code), smtp_status = coalesce($8, l.smtp_status), smtp_reply = coalesce($9, l.smtp_reply)
+    WHERE l.send_id = $1
+        AND l.fence = $2
+        AND l.epoch = $3
+        AND l.state = ANY ($4::text[])
+    RETURNING l.send_id
+),
+shown AS (
+    UPDATE emails AS m
+    SET status = $10::text::email_status, sent_on = NULL, inbox_sent_on = NULL
+    FROM given
+    WHERE m.id = given.send_id
+)
+SELECT count(*) FROM given
+"""
+
+
+class Return(msgspec.Struct, frozen=True, kw_only=True):
+    """How a claim goes back into the queue, not accepted by anybody: when it may go, and whether the try counts."""
+
+    not_before: datetime
+    try_counts: bool
+    email_status: str
+    smtp_code: int | None = None
+    smtp_status: str | None = None
+    smtp_reply: str | None = None
+
+
+async def give_back(tx: Tx, claim: Claim, from_states: Sequence[str], back: Return) -> bool:
+    """Queues the claimed send again. Only for a send whose final dot has certainly not been accepted."""
+    count = await tx.fetchval(
+        GIVE_BACK,
+        *claim,
+        from_states,
+        back.not_before,
+        0 if back.try_counts else 1,
+        back.smtp_code,
+        back.smtp_status,
+        back.smtp_reply,
+        back.email_status,
+    )
+    return count == 1
+
+
+UNCOUNT_TRY = """
+UPDATE send_ledger AS l
+SET attempt = l.attempt - 1
+WHERE l.send_id = $1
+    AND l.state = 'expired'
+"""
+
+
+async def uncount_try(tx: Tx, send_id: UUID) -> None:
+    """A claim that a gate ended before anything was said to a server is no attempt."""
+    await tx.execute(UNCOUNT_TRY, send_id)
+
+
+class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrollment with its sequence, as far as it decides what comes next."""
+
+    id: UUID
+    campaign_id: UUID
+    lead_id: UUID
+    state: str
+    step_number: int
+    steps: list[Step]
+
+
+LOCK_ENROLLMENT = """
+SELECT e.id, e.campaign_id, e.lead_id, e.state, e.step_number, v.steps
+FROM enrollments AS e
+JOIN sequence_version AS v ON v.campaign_id = e.campaign_id AND v.version = e.sequence_version
+WHERE e.id = $1
+FOR UPDATE OF e
+"""
+
+
+async def lock_enrollment(tx: Tx, enrollment_id: UUID) -> Enrollment | None:
+    """The enrollment, locked until the transaction ends; None when it was deleted with its lead."""
+    return await fetch_one(tx, Enrollment, LOCK_ENROLLMENT, enrollment_id)
+
+
+NEXT_STEP = """
+WITH moved AS (
+    UPDATE enrollments AS e
+    SET step_number = $2, next_at = $3, held_gate = NULL, held_until = NULL
+    WHERE e.id = $1
+        AND e.state = 'active'
+    RETURNING e.lead_id, e.campaign_id
+)
+UPDATE leads AS ld
+SET current_step = $2, next_send_at = $3
+FROM moved
+WHERE ld.id = moved.lead_id
+    AND ld.current_campaign_id = moved.campaign_id
+"""
+
+
+async def next_step(tx: Tx, enrollment_id: UUID, step_number: int, next_at: datetime) -> None:
+    """The enrollment waits for its next step."""
+    await tx.execute(NEXT_STEP, enrollment_id, step_number, next_at)
+
+
+END_ENROLLMENT = """
+WITH ended AS (
+    UPDATE enrollments AS e
+    SET state = $2, ended_reason = $3, ended_at = $4, next_at = NULL, held_gate = NULL, held_until = NULL
+    WHERE e.id = $1
+        AND e.state IN ('active', 'held')
+    RETURNING e.lead_id, e.campaign_id
+),
+shown AS (
+    UPDATE leads AS ld
+    SET current_campaign_id = NULL, current_step = NULL, next_send_at = NULL,
+        status = CASE WHEN $5::text IS NOT NULL
+                AND array_position($6::text[], ld.status::text) < array_position($6::text[], $5::text)
+            THEN $5::text::lead_status ELSE ld.status END,
+        bounced_at = CASE WHEN $5::text IN ('bounced', 'soft_bounced') THEN coalesce(ld.bounced_at, $4)
+            ELSE ld.bounced_at END
+    FROM ended
+    WHERE ld.id = ended.lead_id
+        AND (ld.current_campaign_id IS NULL OR ld.current_campaign_id = ended.campaign_id)
+)
+SELECT count(*) FROM ended
+"""
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How an enrollment ends, and to which status the lead climbs (None: it stays)."""
+
+    state: str
+    reason: str | None
+    at: datetime
+    lead_status: str | None
+
+
+async def end_enrollment(tx: Tx, enrollment_id: UUID, end: End, order: Sequence[str]) -> bool:
+    """Ends it; False when it had ended before, which then stands. `order` lists the lead statuses, lowest first."""
+    count = await tx.fetchval(END_ENROLLMENT, enrollment_id, end.state, end.reason, end.at, end.lead_status, order)
+    return count == 1
+
+
+SHOW_CONTACT = """
+WITH touched AS (
+    UPDATE inboxes AS i
+    SET last_sent_at = greatest(i.last_sent_at, $3)
+    WHERE i.id = $1
+)
+UPDATE leads AS ld
+SET first_contacted_at = coalesce(ld.first_contacted_at, $3), last_contacted_at = greatest(ld.last_contacted_at, $3)
+WHERE ld.id = $2
+"""
+
+
+async def show_contact(tx: Tx, inbox_id: UUID, lead_id: UUID | None, at: datetime) -> None:
+    """Lead and inbox show when they last met."""
+    await tx.execute(SHOW_CONTACT, inbox_id, lead_id, at)
+
+
+class Stopping(msgspec.Struct, frozen=True, kw_only=True):
+    """A stop that the sender itself finds out: a hard bounce in the dialogue."""
+
+    id: UUID
+    team_id: UUID
+    lead_key: bytes
+    email: str
+    reason: str
+    event_id: UUID
+    at: datetime
+
+
+STOP_PERSON = """
+INSERT INTO lead_stop (id, team_id, lead_key, campaign_id, reason, event_id, stopped_at)
+VALUES ($1, $2, $3, NULL, $4, $5, $6)
+ON CONFLICT DO NOTHING
+"""
+SUPPRESS_PERSON = """
+INSERT INTO suppression_list (id, team_id, email, reason, scope, value_hash, created_at)
+VALUES ($1, $2, $3, $4, 'email', $5, $6)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def stop_person(tx: Tx, stop: Stopping) -> None:
+    """Stops the person's sequences; call it only under barrier.stop_people."""
+    await tx.execute(STOP_PERSON, stop.id, stop.team_id, stop.lead_key, stop.reason, stop.event_id, stop.at)
+
+
+async def suppress_person(tx: Tx, stop: Stopping) -> None:
+    """Puts the address onto the team's suppression list; a second call changes nothing."""
+    await tx.execute(SUPPRESS_PERSON, stop.id, stop.team_id, stop.email, stop.reason, stop.lead_key, stop.at)
