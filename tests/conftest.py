@@ -37,15 +37,20 @@ settings.load_profile("coldstream")
 running = pytest.StashKey[ExitStack]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest's own, which reads basetemp
 def pytest_configure(config: pytest.Config) -> None:
     """Starts what no URL names, once, and tells the workers by the environment."""
-    is_worker = hasattr(config, "workerinput")
-    needs_no_server = config.args and all("unit" in Path(arg).parts for arg in config.args)
-    if is_worker or needs_no_server:
+    if hasattr(config, "workerinput"):
         return
     config.stash[running] = stack = ExitStack()
-    if missing := {"TEST_POSTGRES_URL", "TEST_NATS_URL"} - os.environ.keys():
-        started = _containers(stack, missing) or _embedded(stack, missing)
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coldstream-test-")))
+    # At each start pytest takes the search bit off its common folder, which a PostgreSQL in another run's tmp_path
+    # needs when it was started by root. (--basetemp DIR keeps what a failed test left.)
+    config.option.basetemp = config.option.basetemp or directory / "tmp"
+    needs_no_server = config.args and all("unit" in Path(arg).parts for arg in config.args)
+    missing = {"TEST_POSTGRES_URL", "TEST_NATS_URL"} - os.environ.keys()
+    if missing and not needs_no_server:
+        started = _containers(stack, missing) or _embedded(stack, missing, directory)
         os.environ.update(started)
         for name in started:
             stack.callback(os.environ.pop, name)
@@ -68,10 +73,9 @@ def _containers(stack: ExitStack, missing: set[str]) -> dict[str, str]:
     return {name: stack.enter_context(kinds[name]()) for name in missing}
 
 
-def _embedded(stack: ExitStack, missing: set[str]) -> dict[str, str]:
+def _embedded(stack: ExitStack, missing: set[str], directory: Path) -> dict[str, str]:
     if "TEST_POSTGRES_URL" not in missing:
         return {}
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coldstream-test-")))
     postgres = asyncio.run(Postgres.start(directory / "postgres"))
     stack.callback(lambda: asyncio.run(postgres.stop()))
     return {"TEST_POSTGRES_URL": postgres.url}

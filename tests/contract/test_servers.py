@@ -103,8 +103,10 @@ async def test_nobody_enters_without_the_password(tmp_path: Path) -> None:
             await ask(url.replace(password, "guessed"), "SELECT 1")
     async with running(Nats, tmp_path / "nats") as url:
         password = (tmp_path / "nats" / "password").read_text().strip()
+        client = Client()
         with pytest.raises(NatsError, match="Authorization Violation"):
-            await Client().connect(url.replace(password, "guessed"), allow_reconnect=False)
+            await client.connect(url.replace(password, "guessed"), allow_reconnect=False)
+        await client.close()
 
 
 @pytest.mark.parametrize("server", [Postgres, Nats])
