@@ -45,7 +45,6 @@ from libs.schema.runtime.streams import (
     as_uuid,
     connection_options,
     durable_config,
-    end_process,
     ensure_declared,
 )
 
@@ -105,7 +104,7 @@ class Consumer:
         while not self.link.is_connected:
             if await pause(self.stopping, 1.0):
                 return
-        options = connection_options(self.name, self._on_closed)
+        options = connection_options(self.name, lambda: self._is_closing)
         # With its buffer: without one the pull loop would raise at once while NATS is away, and spin. What is sent late
         # here are acks of what is committed, and requests for more.
         del options["pending_size"]
@@ -133,10 +132,6 @@ class Consumer:
         finally:
             self._is_closing = True
             await broker.stop()
-
-    async def _on_closed(self) -> None:
-        if not self._is_closing:
-            end_process("nats.closed")
 
     async def _on_message(self, message: Msg) -> None:
         async with self._one_at_a_time:

@@ -11,11 +11,17 @@ from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Tx
 from libs.schema.runtime.telemetry import current_traceparent
 
+MAX_EVENT_BYTES = 60 * 1024  # the stream takes 64 KB with headers
+
 INSERT_EVENTS = """
 INSERT INTO event_log (event_id, team_id, type, subject, time, body)
 SELECT event_id, team_id, type, subject, $5, body
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $6::json[]) AS e(event_id, team_id, type, subject, body)
 """
+
+
+class EventTooLargeError(ValueError):
+    """The stream would refuse the event for ever, and the relay would stand still behind it."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +47,12 @@ async def record(
 
 
 async def record_all(tx: Tx, facts: Sequence[Fact], *, by: str, at: datetime) -> None:
-    """The same for many teams in one statement; the facts' order is the log's order."""
+    """The same for many teams in one statement; the facts' order is the log's order.
+
+    Raises:
+        EventTooLargeError: an event would not fit on the stream; nothing was written.
+
+    """
     if not facts:
         return
     trace = current_traceparent()
@@ -57,6 +68,8 @@ async def record_all(tx: Tx, facts: Sequence[Fact], *, by: str, at: datetime) ->
         )
         for fact in facts
     ]
+    if too_large := [fact.event.TYPE for fact, body in zip(facts, sealed, strict=True) if len(body) > MAX_EVENT_BYTES]:
+        raise EventTooLargeError(f"{too_large[0]} is larger than {MAX_EVENT_BYTES} bytes")
     await tx.execute(
         INSERT_EVENTS,
         [fact.event_id for fact in facts],

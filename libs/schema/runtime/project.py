@@ -63,8 +63,8 @@ class Offset(msgspec.Struct, frozen=True, kw_only=True):
     last_event_id: UUID | None = None
 
 
-class MovedError(Exception):
-    """Somebody else moved the offset meanwhile, a rebuild or a second process; the next tick goes on from there."""
+class _MovedError(Exception):
+    """Somebody else moved the offset meanwhile: a rebuild, or a second process."""
 
 
 @dataclass(kw_only=True)
@@ -83,12 +83,18 @@ class Projector:
         """Applies the next batch; False when the stream has nothing new.
 
         Raises:
-            nats.errors.Error, asyncpg.PostgresError, OSError, MovedError: call it again.
+            nats.errors.Error, asyncpg.PostgresError, OSError: call it again.
 
         """
+        try:
+            return await self._tick()
+        except _MovedError:
+            return True  # its new place is read at the next call
+
+    async def _tick(self) -> bool:
         offset = self._offset or await self._read_offset()
         # One message more than is new: the last one that was applied, to see that the stream is still the same.
-        messages = await self.link.read(max(offset.last_seq, 1), BATCH + 1)
+        messages = await self.link.read(max(offset.last_seq, 1), BATCH + (offset.last_event_id is not None))
         if offset.last_event_id and not begins_with(messages, offset.last_seq, offset.last_event_id):
             return await self._find_place(offset, offset.last_event_id)
         if new := [message for message in messages if message.seq > offset.last_seq]:
@@ -120,7 +126,7 @@ class Projector:
         """All in one transaction; where that fails, one by one, so that only the poison is parked."""
         try:
             await self._apply(offset, messages)
-        except (MovedError, *OUTAGES):
+        except (_MovedError, *OUTAGES):
             raise
         except Exception as error:  # noqa: BLE001 - which event it was and what it said comes out below
             logger().warning("projection.batch_failed", projection=self.projection.name, error=type(error).__name__)
@@ -133,7 +139,7 @@ class Projector:
             return
         try:
             await self._apply(offset, [message])
-        except (MovedError, *OUTAGES):
+        except (_MovedError, *OUTAGES):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is written into the row for a person
             poison = _poison(message, error)
@@ -172,7 +178,7 @@ class Projector:
         self._offset = None  # forgotten until the commit is known: after an error the next tick reads it again
         async with transaction(self.pool) as tx:
             if await fetch_one(tx, Offset, LOCK_OFFSET, self.projection.name) != before:
-                raise MovedError
+                raise _MovedError
             await work(tx)
             await tx.execute(MOVE_OFFSET, self.projection.name, after.last_seq, after.last_event_id)
         self._offset = after

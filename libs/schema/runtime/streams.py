@@ -8,7 +8,7 @@ Never edits a stream that exists: what differs is named and left to a person, si
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -126,17 +126,13 @@ class StreamLink:
 
     async def open(self) -> None:
         """Waits until the server answers, for ever if need be."""
-        self._client = await nats.connect(self._url, **connection_options(self._name, self._closed))
+        self._client = await nats.connect(self._url, **connection_options(self._name, lambda: self._is_closing))
 
     async def close(self) -> None:
         """Sends what is buffered and closes; a second call does nothing."""
         self._is_closing = True
         if self._client is not None and not self._client.is_closed:
             await self._client.close()
-
-    async def _closed(self) -> None:
-        if not self._is_closing:
-            end_process("nats.closed")
 
     async def state(self) -> StreamState:
         """Where the stream begins and ends.
@@ -169,18 +165,25 @@ class StreamLink:
             await subscription.unsubscribe()
 
 
-def connection_options(name: str, closed_cb: Any) -> dict[str, Any]:
-    """How we connect (reliability.md §6): for ever, without a buffer, and told when it is over."""
+def connection_options(name: str, is_closing: Callable[[], bool]) -> dict[str, Any]:
+    """How we connect (reliability.md §6): for ever and without a buffer; where that ends nevertheless, so do we."""
     log = logger()
 
     async def on_error(error: Exception) -> None:
         log.warning("nats.error", error=type(error).__name__, detail=str(error))
 
     async def on_disconnect() -> None:
-        log.warning("nats.disconnected")
+        if not is_closing():
+            log.warning("nats.disconnected")
 
     async def on_reconnect() -> None:
         log.info("nats.reconnected")
+
+    async def on_closed() -> None:
+        # The client has given up for good, and FastStream would spin on it for ever (libraries.md §2, trap 0).
+        if not is_closing():
+            log.critical("process.ended", reason="the connection to NATS was closed")
+            os._exit(END_OF_PROCESS)
 
     return {
         "name": f"coldstream-{name}",
@@ -192,14 +195,8 @@ def connection_options(name: str, closed_cb: Any) -> dict[str, Any]:
         "error_cb": on_error,
         "disconnected_cb": on_disconnect,
         "reconnected_cb": on_reconnect,
-        "closed_cb": closed_cb,
+        "closed_cb": on_closed,
     }
-
-
-def end_process(reason: str) -> None:
-    """Ends this process at once: the client has given up for good, and FastStream would spin on it for ever."""
-    logger().critical("process.ended", reason=reason)
-    os._exit(END_OF_PROCESS)
 
 
 def durable_config(name: str) -> ConsumerConfig:
