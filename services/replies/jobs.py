@@ -138,25 +138,32 @@ async def _fetch(deps: Deps, session: imap.Session, place: Place, uids: Sequence
 async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], *, upto: int) -> None:
     """The messages and the cursor behind them, in one transaction."""
     now = deps.clock.now()
-    rows = [_row(deps.new_id(), each, now) for each in fetched]
+    rows = [_row(deps.new_id(), place, each, now) for each in fetched]
     newest = max((row.internal_date for row in rows), default=None)
     async with transaction(deps.pool) as tx:
         await mailboxes.store_raw(tx, place, rows, now)
         await mailboxes.move_cursor(tx, place, upto, newest, now)
 
 
-def _row(id_: UUID, fetched: imap.Fetched, now: datetime) -> NewRaw:
-    headers = parse_headers(fetched.raw)
-    named = "|".join(headers.first(name) for name in ("message-id", "date", "from"))
+def _row(id_: UUID, place: Place, fetched: imap.Fetched, now: datetime) -> NewRaw:
     return NewRaw(
         id=id_,
         uid=fetched.found.uid,
-        dedupe=hashlib.sha256(f"{named}|{fetched.found.size}".encode()).digest(),
+        dedupe=hashlib.sha256(_identity(place, fetched)).digest(),
         internal_date=(fetched.found.internal_date or now).astimezone(UTC),
         size_bytes=fetched.found.size,
         raw=fetched.raw,
         truncated=fetched.truncated,
     )
+
+
+def _identity(place: Place, fetched: imap.Fetched) -> bytes:
+    """What tells the message from any other, also when the folder is numbered anew."""
+    headers = parse_headers(fetched.raw)
+    if "message-id" in headers:
+        named = "|".join(headers.first(name) for name in ("message-id", "date", "from"))
+        return f"{named}|{fetched.found.size}".encode()
+    return fetched.raw or f"{place.uidvalidity}|{fetched.found.uid}".encode()
 
 
 async def sort_inbound(deps: Deps) -> bool:

@@ -1,0 +1,388 @@
+"""Polling: every message of a watched mailbox is stored once and gets one outcome, whatever dies or changes."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deploy.local.sandbox.world import MailWorld
+from libs.schema.runtime.clock import FixedClock, new_id
+from libs.schema.runtime.db import Connection
+from libs.schema.secrets import seal_secret
+from services.replies import imap, jobs
+from services.replies.jobs import Deps, poll, poll_inbox, sort_inbound
+from tests.contract.bad_imap import HANG_UP, BadServer
+from tests.contract.replies_world import Office, Sent, delivery_report, due, make_office, replies, reply, send
+from tests.support import SECRET_KEY, eventually, insert
+
+ADDRESS = "ann@acme.test"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[MailWorld]:
+    async with MailWorld(tmp_path / "mail") as world:
+        yield world
+
+
+def fill(world: MailWorld, sent: list[Sent]) -> None:
+    """One mailbox with everything: replies, an opt-out, a report, a copy in Sent, one in Junk, noise."""
+    world.put(ADDRESS, reply("Sounds good, tell me more.", to=sent[0], sender=sent[0].lead.email))
+    world.put(ADDRESS, reply("unsubscribe", to=sent[1], sender=sent[1].lead.email, message_id="<r2@lead.test>"))
+    world.put(ADDRESS, delivery_report(sent[2]))
+    world.put(ADDRESS, b"Subject: nobody\r\n\r\n")
+    world.put(ADDRESS, reply("hello", sender="stranger@else.test", message_id="<r3@else.test>"))
+    world.put(ADDRESS, reply("No thanks.", to=sent[3], sender=sent[3].lead.email, message_id="<r4@x>"), folder="Junk")
+    world.put(ADDRESS, f"Message-ID: {sent[4].message_id}\r\nSubject: x\r\n\r\nbody".encode(), folder="Sent")
+
+
+async def send_five(owner: Connection, office: Office) -> list[Sent]:
+    states = ["accepted", "accepted", "accepted", "accepted", "unknown"]
+    return [await send(owner, office, to=f"lead{number}@lead.test", state=state) for number, state in enumerate(states)]
+
+
+async def rows(owner: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a run leaves behind, without the ids and times of the run."""
+    statements = {
+        "raw": "SELECT folder, uid, raw, outcome FROM inbound_raw ORDER BY folder, uid",
+        "cursor": "SELECT folder, uidvalidity, last_uid FROM imap_cursor ORDER BY folder",
+        "replies": "SELECT message_id, intent::text, lead_id FROM replies ORDER BY message_id",
+        "events": "SELECT type, body -> 'data' ->> 'email_id' FROM event_log ORDER BY 1, 2",
+        "stops": "SELECT lead_key, reason FROM lead_stop ORDER BY 1, 2",
+        "suppressed": "SELECT email, reason FROM suppression_list ORDER BY 1",
+    }
+    return {name: [tuple(row) for row in await owner.fetch(sql)] for name, sql in statements.items()}
+
+
+async def finish(deps: Deps) -> None:
+    while await sort_inbound(deps):
+        pass
+
+
+async def test_what_comes_in_is_stored_sorted_and_marked_as_asked(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    office = await make_office(owner, imap_port=world.imap_port)
+    fill(world, await send_five(owner, office))
+    async with replies(database, world) as deps:
+        assert await poll(deps)
+        await finish(deps)
+        found = await rows(owner)
+        assert [row[3] for row in found["raw"]] == [
+            "reply",
+            "reply",
+            "bounce",
+            "ignored",
+            "unmatched",
+            "reply",
+            "sent_copy",
+        ]
+        assert {row[0] for row in found["events"]} == {
+            "reply.received",
+            "lead.unsubscribed",
+            "bounce.hard",
+            "email.confirmed",
+        }
+        assert await owner.fetchval("SELECT last_reply_checked_at FROM inboxes") == deps.clock.now()
+        # again: nothing new, nothing twice
+        assert await poll(deps)
+        assert not await sort_inbound(deps)
+        assert await rows(owner) == found
+
+
+class CrashError(Exception):
+    """The process dies here."""
+
+
+class Fuse:
+    """Burns down with every step; the process dies at the step that it was set for."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise CrashError
+
+
+class FusedSession:
+    """A session in which each command is a step."""
+
+    def __init__(self, session: imap.Session, fuse: Fuse) -> None:
+        self._session, self._fuse = session, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        value: Any = getattr(self._session, name)
+        if name == "folders":
+            return value
+
+        async def command(*args: Any, **kwargs: Any) -> Any:
+            self._fuse.step()
+            return await value(*args, **kwargs)
+
+        return command
+
+
+class FusedPool:
+    """A pool in which each begin and each commit is a step."""
+
+    def __init__(self, pool: Any, fuse: Fuse) -> None:
+        self._pool, self._fuse = pool, fuse
+
+    @asynccontextmanager
+    async def acquire(self, **options: Any) -> AsyncGenerator[Any]:
+        async with self._pool.acquire(**options) as connection:
+            yield FusedConnection(connection, self._fuse)
+
+
+class FusedConnection:
+    def __init__(self, connection: Any, fuse: Fuse) -> None:
+        self._connection, self._fuse = connection, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[None]:
+        async with self._connection.transaction():
+            yield
+            self._fuse.step()  # before the commit
+        self._fuse.step()  # after it
+
+
+def fused(deps: Deps, fuse: Fuse) -> Deps:
+    """The same service, which dies when the fuse is burnt down."""
+    enter = deps.sessions.enter
+
+    class Sessions:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(deps.sessions, name)
+
+        async def enter(self, inbox_id: UUID, account: imap.Account) -> Any:
+            session = await enter(inbox_id, account)
+            return FusedSession(session, fuse) if session else None
+
+    changes: Any = {"pool": FusedPool(deps.pool, fuse), "sessions": Sessions()}
+    return replace(deps, **changes)
+
+
+async def run_until_done_or_dead(deps: Deps, inbox: Any) -> bool:
+    """One life of the process; whether it came to its end."""
+    try:
+        await poll_inbox(deps, inbox)
+        while await sort_inbound(deps):
+            pass
+    except CrashError:
+        return False
+    return True
+
+
+async def test_crashes_between_any_two_steps_leave_the_same_rows(
+    database: str, owner: Connection, world: MailWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "MAX_UIDS", 2)  # several batches, so that there are steps between them
+    office = await make_office(owner, imap_port=world.imap_port)
+    fill(world, await send_five(owner, office))
+    async with replies(database, world) as deps:
+        (inbox,) = await due(deps)
+        await run_until_done_or_dead(deps, inbox)
+        wanted = await rows(owner)
+        assert len(wanted["raw"]) == 7
+        step, survived = 0, False
+        while not survived:
+            step += 1
+            await owner.execute("TRUNCATE inbound_raw, imap_cursor, replies, event_log, lead_stop, suppression_list")
+            survived = await run_until_done_or_dead(fused(deps, Fuse(step)), inbox)
+            assert await run_until_done_or_dead(deps, inbox)
+            assert await rows(owner) == wanted, f"dead at step {step}"
+        assert step > 40
+
+
+async def test_new_numbering_of_a_folder_brings_no_message_twice_and_loses_none(
+    database: str, owner: Connection
+) -> None:
+    def message(number: int) -> bytes:
+        return f"From: x{number}@lead.test\r\nMessage-ID: <{number}@x>\r\n\r\nhello".encode()
+
+    async with BadServer({uid: message(uid) for uid in range(1, 251)}).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        async with replies(database) as deps:
+            assert await poll(deps)
+            assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 250
+            server.uidvalidity += 1
+            server.messages = {uid + 1000: message(uid) for uid in range(1, 261)}
+            await deps.sessions.close()
+            async with replies(database) as after:
+                assert await poll(after)
+        assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 260
+        assert await owner.fetchval("SELECT last_uid FROM imap_cursor WHERE folder = 'INBOX'") == 1260
+
+
+async def test_a_mailbox_full_of_old_mail_is_not_read_from_its_beginning(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    await make_office(owner, imap_port=world.imap_port)
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    for number in range(3):
+        world.put(ADDRESS, f"Subject: {number}\r\n\r\n".encode(), arrived=long_ago)
+    async with replies(database, world) as deps:
+        assert await poll(deps)
+        assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 0
+        world.put(ADDRESS, b"Subject: new\r\n\r\n", arrived=long_ago)
+        assert await poll(deps)
+        assert await owner.fetchval("SELECT array_agg(uid) FROM inbound_raw") == [4]
+
+
+async def test_a_drop_in_the_middle_of_a_fetch_loses_nothing(
+    database: str, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.replies.sessions.FIRST_PAUSE_S", 0.0)
+    messages = {uid: f"Message-ID: <{uid}@x>\r\n\r\nhello".encode() for uid in range(1, 6)}
+    async with BadServer(messages).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        drops = 2
+
+        def dropping(command: str) -> bytes | None:
+            nonlocal drops
+            drops -= 1
+            return HANG_UP if drops >= 0 else server.sane(command)
+
+        server.script["UID FETCH 1,2,3,4,5 (UID BODY"] = dropping
+        async with replies(database) as deps:
+            assert not await poll(deps)
+            assert not await poll(deps)
+            assert await poll(deps)
+        assert server.logins == 3
+        assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 5
+
+
+async def test_a_message_that_the_server_withholds_is_stored_without_its_bytes(
+    database: str, owner: Connection
+) -> None:
+    async with BadServer({1: b"a", 2: b"b", 3: b"c"}).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        server.script["UID FETCH 1,2,3 (UID BODY"] = (
+            b"* 1 FETCH (UID 1 BODY[]<0> {1}\r\na)\r\n* 2 FETCH (UID 2 BODY[]<0> NIL)\r\n{tag} OK done\r\n"
+        )
+        server.script["UID FETCH 2,3 (UID RFC822"] = (
+            b'* 2 FETCH (UID 2 RFC822.SIZE 1 INTERNALDATE "02-Mar-2026 08:00:00 +0000")\r\n{tag} OK done\r\n'
+        )
+        async with replies(database) as deps:
+            assert await poll(deps)
+            await finish(deps)
+        found = await owner.fetch("SELECT uid, raw, outcome FROM inbound_raw ORDER BY uid")
+        assert [tuple(row) for row in found] == [(1, b"a", "ignored"), (2, b"", "unreadable")]
+
+
+async def test_one_session_is_kept_between_polls(database: str, owner: Connection) -> None:
+    async with BadServer({1: b"a"}).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        async with replies(database) as deps:
+            for _ in range(5):
+                assert await poll(deps)
+        assert server.logins == 1
+        assert server.commands[-1] == "LOGOUT"
+
+
+async def test_a_refused_login_is_left_alone_and_holds_nobody_up(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    office = await make_office(owner, imap_port=world.imap_port)
+    async with BadServer().running() as server:
+        server.script["LOGIN"] = b"{tag} NO [AUTHENTICATIONFAILED] for ann@acme.test\r\n"
+        broken = await _another_inbox(owner, office, port=server.port)
+        world.put(ADDRESS, b"Subject: hi\r\n\r\n")
+        async with replies(database, world) as deps:
+            assert await poll(deps)
+            assert deps.sessions.pausing() == [broken]
+            for _ in range(3):
+                await poll(deps)
+            assert sum(command.startswith("LOGIN") for command in server.commands) == 1
+    assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 1
+    assert await owner.fetchval("SELECT last_reply_checked_at FROM inboxes WHERE id = $1", broken) is None
+
+
+async def test_no_login_comes_sooner_than_the_gap_after_the_last_one(database: str, owner: Connection) -> None:
+    async with BadServer({1: b"a"}).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        async with replies(database, login_gap_s=60) as deps:
+            assert await poll(deps)
+            (inbox,) = await due(deps)
+            await deps.sessions.fail(inbox.id, refused=False)
+            assert not await poll_inbox(deps, inbox)
+        assert server.logins == 1
+
+
+async def test_two_processes_share_the_mailboxes_and_never_one_of_them(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    await make_office(owner, imap_port=world.imap_port)
+    world.put(ADDRESS, b"Subject: hi\r\n\r\n")
+    async with replies(database, world) as second:
+        async with replies(database, world) as first:
+            assert await poll(first)
+            assert not await poll(second)
+            assert (len(first.sessions), len(second.sessions)) == (1, 0)
+        (inbox,) = await due(second)
+
+        async def taken_over() -> bool:
+            return await poll_inbox(second, inbox)
+
+        assert await eventually(taken_over)
+
+
+async def test_a_mailbox_is_asked_again_after_its_interval_of_business_time(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    await make_office(owner, imap_port=world.imap_port)
+    clock = FixedClock(datetime.now(UTC))
+    async with replies(database, world, clock=clock) as deps:
+        patient = replace(deps, poll_interval=timedelta(seconds=60))
+        assert await poll(patient)
+        clock.move(timedelta(seconds=59))
+        assert not await poll(patient)
+        clock.move(timedelta(seconds=1))
+        assert await poll(patient)
+
+
+async def test_a_mailbox_with_more_mail_than_one_poll_takes_comes_again_at_once(
+    database: str, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_NEW_PER_POLL", 100)
+    messages = {uid: f"Message-ID: <{uid}@x>\r\n\r\n".encode() for uid in range(1, 151)}
+    async with BadServer(messages).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        counts: list[int] = []
+        async with replies(database) as deps:
+            for _ in range(2):
+                assert await poll(deps)
+                counts.append(await owner.fetchval("SELECT count(*) FROM inbound_raw"))
+                counts.append(await owner.fetchval("SELECT count(last_reply_checked_at) FROM inboxes"))
+    assert counts == [100, 0, 150, 1]
+
+
+async def _another_inbox(owner: Connection, office: Office, *, port: int) -> UUID:
+    inbox_id = new_id()
+    values = {
+        "id": inbox_id,
+        "team_id": office.team.id,
+        "email": "zoe@acme.test",
+        "provider": "smtp",
+        "imap_host": "127.0.0.1",
+        "imap_port": port,
+        "imap_tls": "none",
+        "imap_password": seal_secret(SECRET_KEY, "whatever", row_id=inbox_id, column="imap_password"),
+    }
+    await insert(owner, "inboxes", values)
+    return inbox_id
