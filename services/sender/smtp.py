@@ -273,7 +273,8 @@ def _protocol_of(client: SMTP) -> SMTPProtocol:
     """The protocol of a connected client, made to wait for every byte when it drains."""
     if client.protocol is None or client.transport is None:
         raise SMTPServerDisconnected("closed while logging in")
-    cast("asyncio.WriteTransport", client.transport).set_write_buffer_limits(high=0)
+    # One byte, not none: asyncio's TLS transport pauses for good when the mark is 0 and its buffer empty.
+    cast("asyncio.WriteTransport", client.transport).set_write_buffer_limits(high=1, low=0)
     return client.protocol
 
 

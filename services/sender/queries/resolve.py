@@ -123,7 +123,7 @@ LEFT JOIN sequences AS q ON q.id = l.step_id
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an unknown end is held to be a sending: where it was seen, and the provider's own Message-ID if it has one."""
+    """Why an unknown end is held to be a sending: where it was seen, and the provider's own Message-ID, if any."""
 
     resolved_by: str
     provider_message_id: str | None = None

@@ -75,7 +75,8 @@ WITH given AS (
     UPDATE send_ledger AS l
     SET state = 'queued', not_before = greatest(l.not_before, $5), attempt = l.attempt - $6::int, committed_at = NULL,
         sent_on = NULL, inbox_sent_on = NULL, lease_until = NULL, claimed_by = NULL,
-        smtp_code = coalesce($7, l.smtp_code), smtp_status = coalesce($8, l.smtp_status), smtp_reply = coalesce($9, l.smtp_reply)
+        smtp_code = coalesce($7, l.smtp_code), smtp_status = coalesce($8, l.smtp_status),
+        smtp_reply = coalesce($9, l.smtp_reply)
     WHERE l.send_id = $1
         AND l.fence = $2
         AND l.epoch = $3
