@@ -6,7 +6,10 @@ Never changed once something has been sent: the ledger's promise of one message 
 import base64
 import hashlib
 import hmac
+import unicodedata
 from uuid import UUID, uuid5
+
+import idna
 
 SEND_NAMESPACE = UUID("6f1c2a52-8d0e-5b60-9c44-3f1c0b7a90e1")
 _MESSAGE_ID_CHARS = (
@@ -15,14 +18,14 @@ _MESSAGE_ID_CHARS = (
 
 
 def normalise_address(address: str) -> str:
-    """The form under which an address is compared: trimmed, lower case, the domain in its ASCII form (RFC 5890).
+    """The form under which an address is compared: trimmed, lower case, the domain in its ASCII form (UTS 46, IDNA 2008).
 
     Raises:
         UnicodeError: the domain is no valid internationalised name.
 
     """
-    local, _, domain = address.strip().rpartition("@")
-    return f"{local.lower()}@{domain.lower().rstrip('.').encode('idna').decode('ascii')}"
+    local, _, domain = unicodedata.normalize("NFKC", address).strip().rpartition("@")
+    return f"{local.lower()}@{idna.encode(domain.removesuffix('.'), uts46=True, std3_rules=True).decode('ascii')}"
 
 
 def lead_key(pepper: bytes, address: str) -> bytes:
