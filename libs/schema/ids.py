@@ -18,7 +18,7 @@ _MESSAGE_ID_CHARS = (
 
 
 def normalise_address(address: str) -> str:
-    """The form under which an address is compared: trimmed, lower case, the domain in its ASCII form (UTS 46, IDNA 2008).
+    """The form under which an address is compared: trimmed, lower case, its domain in ASCII (UTS 46, IDNA 2008).
 
     Raises:
         UnicodeError: the domain is no valid internationalised name.
