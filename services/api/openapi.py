@@ -75,11 +75,16 @@ def document(app: FastAPI) -> dict[str, Any]:
         description="Self-hosted cold email in which every decision is an event.",
         routes=app.routes,
     )
+    named = found.setdefault("components", {}).setdefault("schemas", {})
+    shared = found["components"].setdefault("responses", {})
     for path in found["paths"].values():
         for method, operation in path.items():
             if method == "post":
                 operation.setdefault("parameters", []).append(_KEY_PARAMETER)
-    named = found.setdefault("components", {}).setdefault("schemas", {})
+            # The problems are the same everywhere, so they stand once.
+            for status in [each for each in operation["responses"] if each >= "400"]:
+                shared[status] = operation["responses"][status]
+                operation["responses"][status] = {"$ref": f"#/components/responses/{status}"}
     for unused in ("HTTPValidationError", "ValidationError"):
         named.pop(unused, None)
     named |= components([*SHOWN, ProblemBody])

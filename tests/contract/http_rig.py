@@ -4,9 +4,9 @@ Must never let an answer of 500 pass as something else.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -65,12 +65,10 @@ class Rig:
     clock: FixedClock
     api: httpx.AsyncClient
     public: httpx.AsyncClient
-    names: list[str] = field(default_factory=list[str])
 
     async def team(self, *, role: Role = "owner", scopes: tuple[str, ...] = ()) -> Caller:
         """A new team with an address, and a caller with a key of this role and these scopes."""
-        slug = f"team-{len(self.names)}"
-        self.names.append(slug)
+        slug = f"team-{new_id().hex}"
         team_id, _ = await create_team_and_owner(
             self.owner, name=slug, slug=slug, email=f"o@{slug}.test", now=MONDAY, physical_address="1 Main Street"
         )
@@ -107,7 +105,7 @@ async def campaign_of(caller: Caller, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def rig_on(database: str) -> AsyncIterator[Rig]:
+async def rig_on(database: str) -> AsyncGenerator[Rig]:
     """Both applications on this database, as the API's own login."""
     settings = ApiSettings(
         database_url=role_url(database, "api"),

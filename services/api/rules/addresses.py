@@ -80,7 +80,7 @@ def host(value: str) -> str:
 
     """
     name = value.strip().removesuffix(".").lower()
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.:_-]*[a-z0-9])?", name) or len(name) > MAX_DOMAIN_CHARS:
+    if not re.fullmatch(r"[a-z0-9:]([a-z0-9.:_-]*[a-z0-9])?", name) or len(name) > MAX_DOMAIN_CHARS:
         raise Refused("host", "not a host name or IP address", "write the bare name, like smtp.example.com")
     return name
 

@@ -21,7 +21,7 @@ MAX_LINKS = 100
 _WITHHELD_TAGS = ("include", "render", "tablerow", "doc")
 _SCHEMES = frozenset({"http", "https", "mailto"})
 _LIQUID_OR_BRACE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|[{|}]", re.DOTALL)
-_LINK = re.compile(r"""\b(?:href|src|action)\s*=\s*["']?\s*([^"'\s>]*)""", re.IGNORECASE)
+_LINK = re.compile(r"""\b(?:href|src|action)\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 # What every lead has (leads' contact columns), besides its custom fields.
@@ -198,7 +198,8 @@ def _check_links(source: str) -> None:
     if len(links) > MAX_LINKS:
         raise Refused("too_many_links", f"a body has at most {MAX_LINKS} links", "remove some")
     for link in links:
-        target = re.sub(r"[\x00-\x20]", "", html.unescape(link[1]))
+        # A browser drops tabs and line breaks from an address, and the space around it.
+        target = re.sub(r"[\x00-\x20]", "", html.unescape(link[1].strip("\"'")))
         scheme = _SCHEME.match(target)
         if scheme and scheme[1].lower() not in _SCHEMES:
             raise TemplateRefused(

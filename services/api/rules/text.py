@@ -6,7 +6,7 @@ MAX_BODY_CHARS = 100_000  # a template's size limit (reliability.md B23)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # C0 but TAB, LF, CR; DEL; C1 with NEL; U+2028 and U+2029 end a line in places that nobody expects (reliability.md B1).
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-_LINE_BREAK = re.compile("[\t\r\n]")
+_LINE_BREAK = re.compile("[\t\n]")
 # Embeddings and overrides of writing direction turn a subject's end into its beginning (reliability.md B24).
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -29,7 +29,7 @@ def passage(value: str) -> str:
     """
     if _SURROGATE.search(value):
         raise Refused("lone_surrogate", "half of a surrogate pair stands alone", "send the whole character, as UTF-8")
-    value = value.replace("\r\n", "\n")
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
     if found := _FORBIDDEN.search(value):
         raise Refused(
             "control_character",
