@@ -48,13 +48,11 @@ def test_an_accepted_passage_breaks_its_lines_with_lf_only(value: str) -> None:
         passage = text.passage(value)
     except Refused:
         return
-    assert "\r\n" not in passage
-    assert passage.encode("utf-8")
+    assert "\r" not in passage
+    assert passage.encode("utf-8").decode("utf-8") == passage
 
 
-@pytest.mark.parametrize(
-    "value", ["a\rb", "a\nb", "a\x0bb", "a\x0cb", "a\x85b", "a\u2028b", "a\u2029b", "a\tb", "a\x1bb"]
-)
+@pytest.mark.parametrize("value", [f"a{mark}b" for mark in "\r\n\t\x0b\x0c\x1b\x85\u2028\u2029"])
 def test_no_kind_of_line_break_passes_as_a_line(value: str) -> None:
     assert code_of(text.line, value) in {"line_break", "control_character"}
 
@@ -113,7 +111,7 @@ def test_a_web_address_may_be_written_as_people_do(value: str) -> None:
         ("Hi {{ first_name", "line 1, column 4"),
         ("a\nb {{ x | shout }}", "line 2, column 10"),
         ("{one|two", "line 1, column 1"),
-        ("ok\n\n <a href='javascript:x'>", "line 3, column 11"),
+        ("ok\n\n <a href='javascript:x'>", "line 3, column 10"),
         ("{% unknown %}", "line 1, column 4"),
     ],
 )
