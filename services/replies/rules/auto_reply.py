@@ -73,8 +73,11 @@ def read_auto_reply(
     """
     text = text[:MAX_CHARS]
     subject = _ANSWERED.sub("", message.headers.first("subject"))
-    says_absent = bool(_ABSENCE_SUBJECT.match(subject.strip()))
     away = bool(_ABSENCE.search(text))
+    # Behind "Re:" it may be our own subject that speaks of absence: then the text must do so too.
+    says_absent = bool(_ABSENCE_SUBJECT.match(subject.strip())) and (
+        away or subject == message.headers.first("subject")
+    )
     if not (
         _is_automatic(message)
         or says_absent

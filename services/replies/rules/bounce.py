@@ -29,7 +29,7 @@ _RETURNED = frozenset(
 )
 _DAEMON = any_of(
     r"""
-    mailer-?daemon|^(?:mail)?postmaster@|mail[. ]deliver|delivery (?:sub)?system|mail delivery|mmsc ndr|^<?>?$
+    mailer-?daemon|^(?:mail)?postmaster@|mail[. ]deliver|delivery (?:sub)?system|mail delivery|mmsc ndr
     """
 )
 _SUBJECT = any_of(
@@ -54,7 +54,8 @@ _BELOW = any_of(
     r"""
     (?m:^[-=_* >]{0,40}(?:below this line|(?:this|enclosed|here) is a copy|copy of|original message|unsent message).*$)
     (?m:^[-=_* >]{0,40}(?:returned message|message header|header of|included is|your message (?:is|was) included).*$)
-    (?m:^[-=_* >]{0,40}(?:undelivered message|forwarded message|message follows?|the (?:original|failed) message).*$)
+    (?m:^[-=_* >]{0,40}(?:undelivered message|forwarded message|message follows?|the failed message).*$)
+    (?m:^[-=_* >]{0,40}the original message(?! was).*$)
     (?m:^[-=_* >]{0,40}(?:text of|remainder of|original mail|mail header|transmitted message|start of returned).*$)
     (?m:^received:\s?from .*$)|(?m:^return-path: ?<.*$)
     """
@@ -77,6 +78,7 @@ _AFTER_DATA = any_of(
     end of data|in reply to data|>>> ?data\s{1,80}<<<|smtp command\s{1,80}data\b|after data|for data command
     """
 )
+_NO_REPLY = re.compile(r"\bno-?reply@", re.IGNORECASE)
 _ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")
 _SMTP_LINE = re.compile(r"(?<![\d.])[45]\d\d(?:[ -]|: )\S")
 
@@ -213,12 +215,14 @@ def _looks_like_notice(message: Message) -> bool:
     if "x-failed-recipients" in headers or message.params.get("report-type", "").lower() == "delivery-status":
         return True
     null_path = headers.first("return-path").strip().upper() in {"<>", "<MAILER-DAEMON>"}
-    who = mailbox(sender)
-    by_daemon = any(_DAEMON.search(each) for each in (sender.strip(), who.name, who.address))
-    if not (by_daemon or null_path):
+    by_daemon = sender.strip() == "<>" or any(_DAEMON.search(each) for each in (sender, mailbox(sender).address))
+    # Some systems call themselves nothing, but give the message back.
+    gives_back = any(part.content_type in _RETURNED for part in message.parts)
+    by_machine = by_daemon or (gives_back and (null_path or bool(_NO_REPLY.search(sender))))
+    if not (by_machine or null_path):
         return False
     subject, notice = bool(_SUBJECT.search(headers.first("subject"))), bool(_WORDS.search(_notice_of(message)[:5000]))
-    return subject or notice if by_daemon else subject and notice
+    return subject or notice if by_machine else subject and notice
 
 
 def _notice_of(message: Message) -> str:
