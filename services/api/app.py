@@ -5,17 +5,15 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from libs.schema.runtime.db import close_pool
 from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
 from libs.schema.runtime.settings import Settings
 from services.api.jobs import forget_answers
 from services.api.limits import Limiter
 from services.api.openapi import document
-from services.api.problems import Code, Problem, of_validation
+from services.api.problems import Code, Problem
 from services.api.routes import batch, campaigns, inboxes, leads, results, sequences, suppressions, teams
 from services.api.routes.tracking import public_app
 
@@ -58,7 +56,6 @@ async def build(settings: ApiSettings) -> Service:
             HttpServer(app=api_app(runtime, limiter), host=settings.api_host, port=settings.api_port),
             HttpServer(app=public_app(runtime), host=settings.public_host, port=settings.public_port),
         ],
-        close=partial(close_pool, runtime.pool),
     )
 
 
@@ -76,8 +73,6 @@ def api_app(runtime: Runtime, limiter: Limiter) -> FastAPI:
     app.state.limiter = limiter
     for router in ROUTERS:
         app.include_router(router)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
     described = msgspec.json.encode(document(app))
@@ -87,14 +82,6 @@ def api_app(runtime: Runtime, limiter: Limiter) -> FastAPI:
 
 async def _described(described: bytes, _: Request) -> Response:
     return Response(described, media_type="application/json")
-
-
-async def _problem(_: Request, error: Any) -> Response:
-    return error.response()
-
-
-async def _invalid(_: Request, error: Any) -> Response:
-    return of_validation(error).response()
 
 
 async def _http(_: Request, error: Any) -> Response:

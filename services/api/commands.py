@@ -4,7 +4,7 @@ from uuid import UUID
 
 from libs.schema.events.base import Event
 from libs.schema.runtime.outbox import record
-from services.api.auth import Scope
+from services.api.routing import Scope
 
 
 async def tell(at: Scope, event: Event) -> UUID:

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from services.api.auth import Scope
 from services.api.paging import read_cursor, write_cursor
 from services.api.resources import Page
+from services.api.routing import Scope
 
 Item = TypeVar("Item")
 

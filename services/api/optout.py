@@ -1,5 +1,6 @@
 """The opt-out: a token becomes a stop, in one transaction, at once (design.md §9.12); twice does no more than once."""
 
+import asyncio
 from typing import Literal
 
 import msgspec
@@ -25,6 +26,8 @@ async def is_known(runtime: Runtime, token: str) -> bool:
 
 async def opt_out(runtime: Runtime, token: str, method: Method) -> bool:
     """Whether the token is somebody's, who gets no more mail from the team once this has returned."""
+    async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+        await runtime.clock.refresh(runtime.pool)  # a stop must not seem older than the enrollment that it stops
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
         person = await _find(tx, runtime, token)

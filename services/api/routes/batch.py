@@ -13,11 +13,11 @@ from starlette.responses import Response
 from libs.schema.events.lead import LeadImported
 from libs.schema.ids import lead_key
 from libs.schema.runtime.outbox import record
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.leads import LeadBatch, LeadIn
 from services.api.problems import not_found
 from services.api.queries import leads, suppressions
 from services.api.responses import answer, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.verdicts import BatchResult, RowFault, RowResult
 
 router = APIRouter(prefix="/v1", tags=["leads"], route_class=ScopedRoute, responses=problems())

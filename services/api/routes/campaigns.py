@@ -14,7 +14,6 @@ from libs.schema.events.campaign import (
     CampaignResumed,
 )
 from libs.schema.runtime import barrier
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.campaigns import CampaignIn, CampaignInboxesIn, CampaignPatch
 from services.api.commands import tell
 from services.api.listing import id_in, page
@@ -25,6 +24,7 @@ from services.api.queries import campaigns, leads, teams
 from services.api.resources import Accepted, Campaign, CampaignInboxes, Page
 from services.api.responses import answer, etag, nothing, problems, shows
 from services.api.routes.sequences import IfMatch, get_or_404, lock, save_steps, save_version
+from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.readiness import missing
 from services.api.rules.windows import sending_days
 

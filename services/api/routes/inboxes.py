@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected, InboxPaused, InboxResumed
 from libs.schema.secrets import seal_secret
-from services.api.auth import Here, Scope, ScopedRoute, first, needs
 from services.api.bodies.inboxes import DomainIn, InboxIn, InboxPatch, InboxSettingsPatch
 from services.api.commands import tell
 from services.api.listing import id_in, page
@@ -20,6 +19,7 @@ from services.api.problems import Problem, not_found, refused
 from services.api.queries import inboxes, teams
 from services.api.resources import Accepted, Domain, Inbox, InboxSettings, Page
 from services.api.responses import answer, nothing, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, first, needs
 from services.api.rules import windows
 from services.api.rules.text import Refused
 

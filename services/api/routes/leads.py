@@ -9,7 +9,6 @@ from starlette.responses import Response
 from libs.schema.events.lead import LeadMarked
 from libs.schema.ids import lead_key
 from libs.schema.runtime import barrier
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.leads import LeadListIn, LeadListPatch, LeadPatch
 from services.api.commands import tell
 from services.api.listing import id_in, page
@@ -18,6 +17,7 @@ from services.api.problems import not_found, refused
 from services.api.queries import leads
 from services.api.resources import Lead, LeadList, Page
 from services.api.responses import answer, nothing, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.addresses import address
 from services.api.rules.text import Refused, line
 

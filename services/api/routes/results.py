@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.fields import by
 from services.api.listing import id_in, page, time_and_id_in
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -18,6 +17,7 @@ from services.api.problems import not_found
 from services.api.queries import leads, results
 from services.api.resources import CloudEvent, DailyStats, Email, EmailContent, Page, Reply
 from services.api.responses import answer, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.windows import written_date
 
 router = APIRouter(prefix="/v1", tags=["results"], route_class=ScopedRoute, responses=problems())

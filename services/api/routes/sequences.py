@@ -7,7 +7,6 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from libs.schema.events.campaign import CampaignChanged
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.campaigns import SequenceIn, StepIn
 from services.api.commands import tell
 from services.api.positions import MinPosition
@@ -15,6 +14,7 @@ from services.api.problems import Problem, not_found
 from services.api.queries import campaigns, sequences
 from services.api.resources import Campaign, Notice, Sequence, Step
 from services.api.responses import answer, etag, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.templates import unknown_variables
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())

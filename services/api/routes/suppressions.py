@@ -10,7 +10,6 @@ from libs.schema.events.lead import LeadSuppressed
 from libs.schema.ids import lead_key
 from libs.schema.runtime import barrier
 from libs.schema.runtime.outbox import record
-from services.api.auth import Here, Scope, ScopedRoute, needs
 from services.api.bodies.leads import SuppressionIn
 from services.api.listing import id_in, page
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -18,6 +17,7 @@ from services.api.problems import Problem, not_found
 from services.api.queries import suppressions, teams
 from services.api.resources import Page, Suppression
 from services.api.responses import answer, nothing, problems, shows
+from services.api.routing import Here, Scope, ScopedRoute, needs
 
 router = APIRouter(prefix="/v1/suppressions", tags=["suppressions"], route_class=ScopedRoute, responses=problems())
 

@@ -3,12 +3,12 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from services.api.auth import Here, ScopedRoute, needs
 from services.api.bodies.inboxes import TeamPatch
 from services.api.problems import not_found
 from services.api.queries import teams
 from services.api.resources import Team
 from services.api.responses import answer, problems, shows
+from services.api.routing import Here, ScopedRoute, needs
 
 router = APIRouter(prefix="/v1/team", tags=["team"], route_class=ScopedRoute, responses=problems())
 
