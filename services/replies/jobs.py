@@ -15,7 +15,7 @@ from libs.schema.secrets import SecretError, open_secret
 from services.replies import imap
 from services.replies.effects import Sorting
 from services.replies.queries import mailboxes, messages
-from services.replies.queries.mailboxes import DueInbox, NewRaw, Place
+from services.replies.queries.mailboxes import Cursor, DueInbox, NewRaw, Place
 from services.replies.rules.parse import parse_headers
 from services.replies.sessions import Sessions
 from services.replies.sorting import sort
@@ -71,7 +71,10 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
         session = await deps.sessions.enter(inbox.id, _account(deps, inbox))
         if session is None:
             return False
-        complete = [await _poll_folder(deps, session, inbox, role) for role in _ROLES if role in session.folders]
+        async with transaction(deps.pool) as tx:
+            cursors = await mailboxes.read_cursors(tx, inbox.id)
+        roles: list[imap.Role] = [role for role in _ROLES if role in session.folders]
+        complete = [await _poll_folder(deps, session, inbox, role, cursors.get(role)) for role in roles]
     except (imap.ImapError, ForbiddenAddressError, SecretError) as error:
         refused = isinstance(error, imap.LoginRefusedError | SecretError)
         pause_s = await deps.sessions.fail(inbox.id, refused=refused)
@@ -100,12 +103,13 @@ def _account(deps: Deps, inbox: DueInbox) -> imap.Account:
     )
 
 
-async def _poll_folder(deps: Deps, session: imap.Session, inbox: DueInbox, role: imap.Role) -> bool:
+async def _poll_folder(
+    deps: Deps, session: imap.Session, inbox: DueInbox, role: imap.Role, cursor: Cursor | None
+) -> bool:
     """Stores the folder's new messages, oldest first; returns whether that was all of them."""
     place = Place(team_id=inbox.team_id, inbox_id=inbox.id, folder=role, uidvalidity=await session.open(role))
-    async with transaction(deps.pool) as tx:
-        cursor = await mailboxes.read_cursor(tx, inbox.id, role)
-    if cursor and cursor.uidvalidity == place.uidvalidity:
+    known = cursor is not None and cursor.uidvalidity == place.uidvalidity
+    if cursor and known:
         uids, newest = await session.search_after(cursor.last_uid), cursor.last_uid
     else:
         # Seen for the first time, or numbered anew: what lies further back is known, or not for us.
@@ -116,7 +120,8 @@ async def _poll_folder(deps: Deps, session: imap.Session, inbox: DueInbox, role:
         await _fetch(deps, session, place, uids[at : at + imap.MAX_UIDS])
     if len(uids) > MAX_NEW_PER_POLL:
         return False
-    await _store(deps, place, [], upto=max([newest, *uids[-1:]]))
+    if uids or not known:
+        await _store(deps, place, [], upto=max([newest, *uids[-1:]]))
     return True
 
 

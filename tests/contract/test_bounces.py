@@ -13,9 +13,10 @@ import pytest
 from services.replies.rules.inspection import Inspection, inspect
 
 BOUNCES = Path(__file__).parents[2].parent / "shared" / "bounces"
-# Measured floors; they only rise. The misses are notifications in JSON (4), a forward and an opt-out by a mail program.
-RECOGNISED = 162
-HARD_AGREED = 149
+# Measured floors of 168 messages and 160 reports; they only rise. Not recognised: a bounce that a person forwarded, and
+# an opt-out by a mail program, which we call that. Not agreed: mostly "user unknown" without a code, hard for us.
+RECOGNISED = 166
+HARD_AGREED = 153
 EXPECTED_KINDS = {"feedback": {"complaint"}, "vacation": {"auto_reply"}}
 
 needs_bounces = pytest.mark.skipif(not BOUNCES.is_dir(), reason="no shared folder beside this repository")

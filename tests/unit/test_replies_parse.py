@@ -112,6 +112,7 @@ HOSTILE = {
     "dates": b"From: a@b.test\nAuto-Submitted: auto-replied\n\nout of office " + b"until back on 1.1. " * 50_000,
     "blanks": b"From: mailer-daemon@x.test\nSubject: failure notice\n\n" + b" " * 900_000 + b"550 ",
     "boundary of nothing": b"Content-Type: multipart/mixed; boundary=\n\n" + b"--\n" * 300_000,
+    "deep JSON": b'From: x@sns.amazonaws.com\n\n{"x": ' + b"[" * 200_000,
     "signature lines": b"From: a@b.test\n\n" + b"From: x\n" * 100_000,
 }
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from libs.schema.runtime.db import Tx, fetch_all, fetch_one
+from libs.schema.runtime.db import Tx, fetch_all
 
 
 class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,7 @@ class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """How far a folder has been read."""
 
+    folder: str
     uidvalidity: int
     last_uid: int
     last_internal_date: datetime | None
@@ -87,16 +88,16 @@ async def unlock(connection: Tx, inbox_id: UUID) -> None:
     await connection.execute(UNLOCK, f"replies/inbox/{inbox_id}")
 
 
-READ_CURSOR = """
-SELECT uidvalidity, last_uid, last_internal_date
+READ_CURSORS = """
+SELECT folder, uidvalidity, last_uid, last_internal_date
 FROM imap_cursor
-WHERE inbox_id = $1 AND folder = $2
+WHERE inbox_id = $1
 """
 
 
-async def read_cursor(tx: Tx, inbox_id: UUID, folder: str) -> Cursor | None:
-    """How far the folder has been read; None where never."""
-    return await fetch_one(tx, Cursor, READ_CURSOR, inbox_id, folder)
+async def read_cursors(tx: Tx, inbox_id: UUID) -> dict[str, Cursor]:
+    """How far the mailbox's folders have been read; one that never was is not among them."""
+    return {cursor.folder: cursor for cursor in await fetch_all(tx, Cursor, READ_CURSORS, inbox_id)}
 
 
 STORE_RAW = """

@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from services.replies.rules.notification import Notification, read_notification
 from services.replies.rules.parse import (
     Headers,
     Message,
@@ -106,6 +107,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_report(message: Message) -> Report | None:
     """The report in the message; None where it is none, which an ordinary reply must always be."""
+    notification = read_notification(message)
+    if notification:
+        return _from_notification(message, notification)
     returned = _returned_headers(message)
     complaint = _complaint(message, returned)
     if complaint:
@@ -160,6 +164,16 @@ def _complaint(message: Message, returned: list[Headers]) -> Report | None:
         return None
     people = addresses(" ".join(listed) or " ".join(headers.first("to") for headers in returned), MAX_RECIPIENTS)
     return _report(message, returned, [Recipient(address=each, action="complained") for each in people], kind)
+
+
+def _from_notification(message: Message, told: Notification) -> Report | None:
+    shown = Headers(tuple((field.name.lower(), field.value) for field in told.mail.headers))
+    recipients = [
+        _judge(each.email_address.lower(), each.action, each.diagnostic_code.partition(";")[2], "", each.status)
+        for each in told.told()[:MAX_RECIPIENTS]
+    ]
+    kind = told.complaint.complaint_feedback_type if told.notification_type == "Complaint" else ""
+    return _report(message, [shown], recipients, kind) if recipients else None
 
 
 def _first(message: Message, *content_types: str) -> Part | None:
