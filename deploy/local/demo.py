@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import asyncpg
 import msgspec
 
 from deploy.local.campaign import build_campaign
-from deploy.local.driver import Driver, open_sandbox
-from deploy.local.platform import Platform, Say
+from deploy.local.driver import Driver
+from deploy.local.platform import Platform, Sandbox, Say
 from deploy.local.receipt import Counted, count
 from deploy.local.stream import opened
 from libs.schema.runtime.db import Pool, close_pool, open_pool
@@ -81,7 +80,7 @@ class Play:
         """
         began = time.monotonic()
         async with AsyncExitStack() as stack:
-            platform = self._platform = await Platform.start(self._directory, say=self._say, prepare=_begin_on_a_monday)
+            platform = self._platform = await Platform.start(self._directory, say=self._say, sandbox=_sandbox())
             stack.push_async_callback(platform.stop)
             self._pool = await open_pool(platform.ready.database_url, application_name="coldstream-demo", max_size=4)
             stack.push_async_callback(close_pool, self._pool)
@@ -129,11 +128,9 @@ class Play:
             platform.children["sender"].kill()
 
 
-async def _begin_on_a_monday(database_url: str) -> None:
-    """Makes the installation a sandbox whose time begins next Monday, before anybody's window opens."""
+def _sandbox() -> Sandbox:
+    """Begins next Monday, before anybody's window opens."""
     today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
-    connection = await asyncpg.connect(database_url)
-    try:
-        await open_sandbox(connection, today + timedelta(days=7 - today.weekday()))
-    finally:
-        await connection.close()
+    return Sandbox(
+        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), longest_idle_s=0.05
+    )

@@ -7,15 +7,18 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import msgspec
 
 from deploy.local.sandbox.control import Control
 from libs.schema.events import STREAM
-from libs.schema.runtime.db import Pool, Tx, to_struct
+from libs.schema.runtime.db import Pool, to_struct
 from libs.schema.runtime.streams import StreamLink
 
 # Slots of several inboxes that lie within one step go out together; a longer step would send them visibly late.
 STEP = timedelta(seconds=120)
+# When nobody has to be mailed meanwhile, people's answers are taken together like this.
+ANSWERS_STEP = timedelta(minutes=20)
 # After the last mail: the sender calls it delivered a day later, if no bounce came.
 GRACE = timedelta(hours=25)
 POLL_S = 0.02
@@ -31,11 +34,18 @@ SELECT
     (SELECT count(*) FROM event_log WHERE stream_seq IS NULL OR stream_seq < 0) AS unpublished,
     (SELECT coalesce(max(stream_seq), 0) FROM event_log)
         - (SELECT coalesce(min(last_seq), 0) FROM projection_offset) AS unprojected,
-    (SELECT count(*) FROM send_ledger
-        WHERE state IN ('claimed', 'in_data') OR (state = 'queued' AND not_before <= $1)) AS unsent,
+    (SELECT count(*) FROM send_ledger WHERE state IN ('claimed', 'in_data')) AS flying,
+    (SELECT count(*) FROM send_ledger AS l JOIN inbox_settings AS s USING (inbox_id)
+        WHERE l.state = 'queued' AND l.not_before <= $1
+            AND NOT EXISTS (SELECT FROM send_ledger AS b WHERE b.inbox_id = l.inbox_id
+                AND b.committed_at > $1 - make_interval(secs => greatest(s.min_delay_seconds, 60)))
+            AND s.hourly_limit > (SELECT count(*) FROM send_ledger AS b
+                WHERE b.inbox_id = l.inbox_id AND b.committed_at > $1 - INTERVAL '1 hour')) AS unsent,
     (SELECT count(*) FROM send_ledger WHERE state = 'unknown' AND next_settle_at <= $1) AS unsettled,
     (SELECT count(*) FROM enrollments
         WHERE state = 'active' AND next_at <= $1 AND coalesce(held_until, $1) <= $1) AS unplanned,
+    (SELECT count(*) FROM campaigns AS c WHERE c.status = 'active' AND NOT EXISTS (
+        SELECT FROM enrollments AS e WHERE e.campaign_id = c.id AND e.state IN ('active', 'held'))) AS unfinished,
     (SELECT count(*) FROM inbound_raw WHERE outcome IS NULL) AS unsorted,
     (SELECT count(*) FROM inboxes
         WHERE deleted_at IS NULL AND coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
@@ -55,9 +65,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     unpublished: int
     unprojected: int
-    unsent: int
+    flying: int
+    unsent: int  # due, and neither the gap to the inbox's last mail nor its hour holds it back
     unsettled: int
     unplanned: int
+    unfinished: int  # campaigns whose leads are not in yet, or all at their end
     unsorted: int
     unpolled: int
     unhandled: int = 0
@@ -73,9 +85,16 @@ class StuckError(Exception):
     """Something stays undone although time stands still for it; the text says what."""
 
 
-async def open_sandbox(tx: Tx, begin: datetime) -> None:
-    """Makes the installation a sandbox whose business time is at `begin`, or where it is if that is later."""
-    await tx.execute(MOVE_CLOCK, begin - datetime.now(UTC))
+async def open_sandbox(database_url: str, begins: datetime) -> None:
+    """Makes the installation a sandbox whose business time is at `begins`, or where it is if that is later.
+
+    The URL is the owner's. To be called before any service runs: they ask only now and then whether it is one.
+    """
+    connection = await asyncpg.connect(database_url, timeout=5)
+    try:
+        await connection.execute(MOVE_CLOCK, begins - datetime.now(UTC))
+    finally:
+        await connection.close()
 
 
 class Driver:
@@ -113,7 +132,7 @@ class Driver:
                 raise StuckError("enrollments are open, and nothing will ever fall due for them")
             if due is None:
                 break
-            await self.jump(max(due, self.now() + STEP))
+            await self.jump(due)
         await self.jump(self.now() + GRACE)
         await self.settle()
 
@@ -150,6 +169,10 @@ class Driver:
         return msgspec.structs.replace(to_struct(Waiting, row), undelivered=not world.quiet, unhandled=unhandled)
 
     async def _next_due(self) -> datetime | None:
+        """The next instant worth going to; None when nothing will ever fall due."""
+        now = self.now()
         ours = await self._pool.fetchval(NEXT_DUE)
         theirs = (await self._world.state()).next_due
-        return min((due for due in (ours, theirs) if due is not None), default=None)
+        instants = [max(ours, now + STEP)] if ours else []
+        instants += [max(theirs, now + ANSWERS_STEP)] if theirs else []
+        return min(instants, default=None)

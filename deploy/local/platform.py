@@ -8,9 +8,10 @@ import asyncio
 import base64
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from deploy.local.access import Access, kept_access
+from deploy.local.driver import open_sandbox
 from deploy.local.kept import kept_secrets
 from deploy.local.ports import LOOPBACK, free_port, kept_ports
 from deploy.local.processes import Supervised, answers_ready, listens
@@ -35,9 +37,9 @@ DRAIN_ORDER = (("api",), ("sender", "replies"), ("analytics",), ("mail",))
 MAIL_PORTS = ("smtp", "imap", "control")
 PORTS = ("api", "public", "postgres", "nats", *MAIL_PORTS)
 MAIL = "mail"  # the sandbox world's folder
+ANSWERS_WITHIN = timedelta(minutes=10)  # who tries it out by hand does not wait a day for a reply
 
 Say = Callable[[str], None]
-Prepare = Callable[[str], Awaitable[None]]
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,14 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     smtp_port: int
     imap_host: str
     imap_port: int
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a platform a sandbox whose business time somebody moves (driver.py)."""
+
+    begins: datetime  # business time, unless the directory's clock is further
+    answers_within: timedelta  # the longest that the mail world's people take, business time
+    longest_idle_s: float  # real seconds; loops must soon see that the clock has jumped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +101,7 @@ class _Ground:
             "COLDSTREAM_PUBLIC_PORT": str(self.ports["public"]),
             "COLDSTREAM_PUBLIC_URL": f"http://{LOOPBACK}:{self.ports['public']}",
             "COLDSTREAM_DANGEROUS_ALLOW_NETWORKS": f"{LOOPBACK}/32",
-            "COLDSTREAM_EXTRA_CA_FILE": str(self.directory / MAIL / "tls" / "ca.pem"),
+            "COLDSTREAM_EXTRA_CA_FILE": str(self.directory / MAIL / "ca.pem"),
             "COLDSTREAM_OPS_PORT": str(free_port()),
         }
 
@@ -110,10 +120,8 @@ class Platform:
     _stack: AsyncExitStack
 
     @classmethod
-    async def start(cls, directory: Path, *, api_port: int = 0, say: Say, prepare: Prepare | None = None) -> "Platform":
+    async def start(cls, directory: Path, *, api_port: int = 0, say: Say, sandbox: Sandbox | None = None) -> "Platform":
         """Starts everything on `directory` and returns when every process is ready; stops what it started if one fails.
-
-        `prepare` gets the owner's database URL after the migrations and before any role runs.
 
         Raises:
             ServerError, ProcessError, PortTakenError: what did not start, with the end of its log.
@@ -121,16 +129,14 @@ class Platform:
         """
         async with AsyncExitStack() as stack:
             ground = await _lay_ground(stack, directory, api_port, say)
-            if prepare is not None:
-                await prepare(ground.database_url)
+            if sandbox is not None:
+                await open_sandbox(ground.database_url, sandbox.begins)
             access = await kept_access(ground.directory / "access.json", ground.database_url)
-            children = {"mail": _mail(ground), **{role: _role(ground, role) for role in ROLES}}
+            children = {MAIL: _mail(ground, sandbox), **{role: _role(ground, role, sandbox) for role in ROLES}}
             stack.push_async_callback(_drain, children)
-            for child in children.values():
-                await child.start()
-            for child in children.values():
-                await child.wait_ready()
-                say(f"{child.name} is ready")
+            # the roles read the mail world's CA when they start
+            await _bring_up([children[MAIL]], say)
+            await _bring_up([children[role] for role in ROLES], say)
             return cls(ready=_ready(ground, access), children=children, _ground=ground, _stack=stack.pop_all())
 
     @property
@@ -182,14 +188,25 @@ async def _lay_ground(stack: AsyncExitStack, directory: Path, api_port: int, say
     return _Ground(directory=directory, ports=ports, secrets=secrets, servers=servers)
 
 
+async def _bring_up(children: Sequence[Supervised], say: Say) -> None:
+    """Starts them all at once, and returns when all are ready."""
+    for child in children:
+        await child.start()
+    for child in children:
+        await child.wait_ready()
+        say(f"{child.name} is ready")
+
+
 def _make(directory: Path) -> Path:
     """The data directory, absolute, with its folders; PostgreSQL's own user must get through it to its own."""
     (directory / "logs").mkdir(parents=True, exist_ok=True)
     return directory.resolve()
 
 
-def _role(ground: _Ground, role: str) -> Supervised:
+def _role(ground: _Ground, role: str, sandbox: Sandbox | None) -> Supervised:
     environment = ground.environment(role)
+    if sandbox is not None:
+        environment["COLDSTREAM_LONGEST_IDLE_S"] = str(sandbox.longest_idle_s)
     return Supervised(
         name=role,
         command=[sys.executable, "-m", "services", role],
@@ -199,11 +216,15 @@ def _role(ground: _Ground, role: str) -> Supervised:
     )
 
 
-def _mail(ground: _Ground) -> Supervised:
+def _mail(ground: _Ground, sandbox: Sandbox | None) -> Supervised:
     ports = [word for name in MAIL_PORTS for word in (f"--{name}-port", str(ground.ports[name]))]
+    answers_within = sandbox.answers_within if sandbox is not None else ANSWERS_WITHIN
     return Supervised(
         name="mail",
-        command=[sys.executable, "-m", "deploy.local.sandbox", "--data-dir", str(ground.directory / MAIL), *ports],
+        command=[
+            *(sys.executable, "-m", "deploy.local.sandbox", "--data-dir", str(ground.directory / MAIL), *ports),
+            *("--longest-delay-s", str(answers_within.total_seconds())),
+        ],
         environment=os.environ,
         log=ground.directory / "logs" / "mail.log",
         is_ready=partial(listens, ground.ports["control"]),

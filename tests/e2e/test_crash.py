@@ -10,10 +10,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import nats
 import psutil
+from nats.aio.msg import Msg
 
 from deploy.local.demo import Play
 from deploy.local.platform import ROLES, Platform
+from libs.schema.events import open_envelope
 from libs.schema.runtime.db import Pool
 from tests.e2e.test_demo import expected
 
@@ -33,12 +36,19 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
     killed: Counter[str] = Counter()
 
     async def kill_at_random(platform: Platform, pool: Pool) -> None:
+        listener = await nats.connect(platform.ready.nats_url)  # pyright: ignore[reportUnknownMemberType] - untyped
+        await listener.subscribe("email.sent.*", cb=hear)  # pyright: ignore[reportUnknownMemberType] - the same
         while killed.total() < KILLS:
             await asyncio.sleep(chance.uniform(0.1, 2.0))
             victim = chance.choice([*ROLES, RELAY])
             name = await relaying(platform, pool) if victim == RELAY else victim
             if name is not None and platform.children[name].kill():
                 killed[victim] += 1
+
+    heard: list[bytes] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.data)
 
     said: list[str] = []
     counted = await Play(tmp_path, leads=LEADS, say=said.append, chaos=kill_at_random).run()
@@ -49,6 +59,8 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
     assert (receipt.leads, receipt.duplicates, receipt.sent_after_stop) == (LEADS, 0, 0), story
     assert (receipt.replies, receipt.bounces, receipt.unsubscribes) == figures[1:], story
     assert figures[0] - receipt.unknown <= receipt.accepted <= figures[0], story
+    assert {open_envelope(body).type for body in heard} == {"email.sent"}
+    assert not [body for body in heard if b"@" in body]
     assert killed.total() >= KILLS / 2, story  # a campaign that is over sooner has still been hit
 
 

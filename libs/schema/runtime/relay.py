@@ -177,12 +177,14 @@ def _subject(event: Outgoing) -> str:
     return stream_subject(event.type, event.team_id)
 
 
-async def run_relay(database_url: str, link: StreamLink, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_relay(
+    database_url: str, link: StreamLink, clock: Clock, stopping: asyncio.Event, *, idle_s: float = IDLE_S
+) -> None:
     """Stands for election until elected, relays until `stopping`, publishes what is left; no outage ends it."""
     log = logger()
     while not stopping.is_set():
         try:
-            await _serve_term(database_url, link, clock, stopping)
+            await _serve_term(database_url, link, clock, stopping, idle_s)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, OSError, RefusedError) as error:
             log.warning("relay.interrupted", error=type(error).__name__, detail=str(error))
         finally:
@@ -190,7 +192,9 @@ async def run_relay(database_url: str, link: StreamLink, clock: Clock, stopping:
         await pause(stopping, ELECTION_S)
 
 
-async def _serve_term(database_url: str, link: StreamLink, clock: Clock, stopping: asyncio.Event) -> None:
+async def _serve_term(
+    database_url: str, link: StreamLink, clock: Clock, stopping: asyncio.Event, idle_s: float
+) -> None:
     connection = await asyncpg.connect(
         database_url,
         timeout=5,
@@ -204,7 +208,7 @@ async def _serve_term(database_url: str, link: StreamLink, clock: Clock, stoppin
                 return
         LEASE_HELD.labels("relay").set(1)
         relay = Relay(connection, link, clock)
-        await _relay_until(relay, connection, clock, stopping)
+        await _relay_until(relay, connection, clock, stopping, idle_s)
         with suppress(NatsError, RefusedError, TimeoutError):  # what stays behind is the next relay's
             async with asyncio.timeout(FLUSH_S):
                 while await relay.relay():
@@ -213,7 +217,9 @@ async def _serve_term(database_url: str, link: StreamLink, clock: Clock, stoppin
         connection.terminate()  # frees the lock, whatever state the session is in
 
 
-async def _relay_until(relay: Relay, connection: Connection, clock: Clock, stopping: asyncio.Event) -> None:
+async def _relay_until(
+    relay: Relay, connection: Connection, clock: Clock, stopping: asyncio.Event, longest_idle_s: float
+) -> None:
     failing_since: float | None = None
     measured = 0.0
     idle_s = BUSY_S
@@ -228,7 +234,7 @@ async def _relay_until(relay: Relay, connection: Connection, clock: Clock, stopp
             count, idle_s = 0, IDLE_S
         else:
             failing_since = None
-            idle_s = BUSY_S if count else IDLE_S
+            idle_s = BUSY_S if count else longest_idle_s
         if time.monotonic() - measured > METRICS_S:
             measured = time.monotonic()
             await _measure(connection, clock)

@@ -25,6 +25,7 @@ from libs.schema.runtime.ops import AsgiApp, Health, ops_app, serve
 from libs.schema.runtime.project import IDLE_S as PROJECTION_IDLE_S
 from libs.schema.runtime.project import Projection, Projector
 from libs.schema.runtime.relay import FLUSH_S, pause, run_relay
+from libs.schema.runtime.relay import IDLE_S as RELAY_IDLE_S
 from libs.schema.runtime.settings import Settings
 from libs.schema.runtime.streams import StreamLink, ensure_declared
 from libs.schema.runtime.telemetry import LOOP_ERRORS, configure, logger
@@ -104,7 +105,9 @@ async def run(service: Service) -> None:
     link = StreamLink(runtime.settings.nats_url, service.name)
     nothing_more = asyncio.Event()
     with _signals(runtime.stopping):
-        relay = asyncio.create_task(run_relay(runtime.settings.database_url, link, runtime.clock, nothing_more))
+        idle_s = min(RELAY_IDLE_S, runtime.settings.longest_idle_s)
+        relaying = run_relay(runtime.settings.database_url, link, runtime.clock, nothing_more, idle_s=idle_s)
+        relay = asyncio.create_task(relaying)
         parts = [asyncio.create_task(part) for part in _parts(service, link)]
         runtime.log.info("service.started", consumer=service.consumer, loops=[loop.name for loop in service.loops])
         try:
@@ -187,7 +190,7 @@ async def _run_loop(service: Service, loop: Loop, health: Health) -> None:
         if told:
             runtime.log.info("loop.recovered", loop=loop.name)
         back_off_s, told = 0.0, ""
-        await pause(runtime.stopping, 0 if again else loop.idle_s)
+        await pause(runtime.stopping, 0 if again else min(loop.idle_s, runtime.settings.longest_idle_s))
 
 
 async def _until_stopping(stopping: asyncio.Event, parts: Sequence[asyncio.Task[None]]) -> None:
