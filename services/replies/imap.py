@@ -114,6 +114,10 @@ class Session:
             if each.uid in bodies
         ]
 
+    def drop(self) -> None:
+        """Hangs up without a word, for instance in the midst of a command."""
+        self._client.drop()
+
     async def close(self) -> None:
         """Says goodbye where the server still listens; never raises, a second call does nothing."""
         await self._client.leave()

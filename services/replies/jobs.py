@@ -82,6 +82,9 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
             "inbox.unreachable", inbox_id=str(inbox.id), reason=str(error), refused=refused, pause_s=round(pause_s)
         )
         return False
+    except BaseException:  # the database is away, or the process ends: whatever the server answers now is nobody's
+        deps.sessions.forget(inbox.id)
+        raise
     await deps.sessions.leave(inbox.id)
     if all(complete):
         async with transaction(deps.pool) as tx:

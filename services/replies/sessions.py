@@ -87,6 +87,12 @@ class Sessions:
         await self._give_up(inbox_id)
         return pause_s
 
+    def forget(self, inbox_id: UUID) -> None:
+        """Hangs up on the mailbox because its session was left in the midst of a command; nobody is to blame."""
+        session = self._open.pop(inbox_id, None)
+        if session is not None:
+            session.drop()
+
     async def close(self) -> None:
         """Logs out everywhere and lets others speak."""
         for inbox_id in list(self._open):

@@ -1,5 +1,7 @@
 """Polling: every message of a watched mailbox is stored once and gets one outcome, whatever dies or changes."""
 
+import asyncio
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,13 +14,14 @@ import pytest
 
 from deploy.local.sandbox.world import MailWorld
 from libs.schema.runtime.clock import FixedClock, new_id
-from libs.schema.runtime.db import Connection
+from libs.schema.runtime.db import Connection, close_pool
+from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
-from services.replies import imap, jobs
+from services.replies import app, imap, jobs
 from services.replies.jobs import Deps, poll, poll_inbox, sort_inbound
 from tests.contract.bad_imap import HANG_UP, BadServer
 from tests.contract.replies_world import Office, Sent, delivery_report, due, make_office, replies, reply, send
-from tests.support import SECRET_KEY, eventually, insert
+from tests.support import PEPPER, SECRET_KEY, eventually, insert, role_url
 
 ADDRESS = "ann@acme.test"
 
@@ -291,6 +294,49 @@ async def test_one_session_is_kept_between_polls(database: str, owner: Connectio
                 assert await poll(deps)
         assert server.logins == 1
         assert server.commands[-1] == "LOGOUT"
+
+
+async def test_a_poll_that_is_cut_short_leaves_no_half_read_session(database: str, owner: Connection) -> None:
+    async with BadServer({1: b"a"}).running() as server:
+        await make_office(owner, imap_port=server.port)
+        await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
+        server.script["UID FETCH 1 (UID BODY"] = b""  # silence
+        async with replies(database) as deps:
+            asked = asyncio.create_task(poll(deps))
+            await eventually(lambda: any("BODY" in command for command in server.commands))
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            server.script.clear()
+            assert await poll(deps)
+        assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 1
+
+
+async def test_the_service_is_built_from_its_settings_and_does_its_work(
+    database: str, owner: Connection, world: MailWorld
+) -> None:
+    office = await make_office(owner, imap_port=world.imap_port)
+    sent = await send(owner, office)
+    world.put(ADDRESS, reply("Interested!", to=sent))
+    settings = load(
+        app.SETTINGS,
+        {
+            "COLDSTREAM_DATABASE_URL": role_url(database, "replies"),
+            "COLDSTREAM_NATS_URL": "nats://nowhere.test",
+            "COLDSTREAM_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
+            "COLDSTREAM_PEPPER": base64.b64encode(PEPPER).decode(),
+            "COLDSTREAM_DANGEROUS_ALLOW_NETWORKS": "127.0.0.0/8",
+            "COLDSTREAM_EXTRA_CA_FILE": str(world.ca_file),
+        },
+    )
+    service = await app.build(settings)
+    assert service.close is not None
+    try:
+        assert [await loop.tick() for loop in service.loops] == [True, True]
+    finally:
+        await service.close()
+        await close_pool(service.runtime.pool)
+    assert await owner.fetchval("SELECT outcome FROM inbound_raw") == "reply"
 
 
 async def test_a_refused_login_is_left_alone_and_holds_nobody_up(
