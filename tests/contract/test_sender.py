@@ -290,3 +290,33 @@ async def test_the_reaper_leaves_the_living_alone(world: World) -> None:
     before = await world.ledger("state", "attempt")
     await reap(world.deps)
     assert await world.ledger("state", "attempt") == before
+
+
+async def test_a_password_that_cannot_be_opened_asks_a_person_and_loses_no_lead(world: World) -> None:
+    await world.leads("bob")
+    await world.campaign()
+    await world.owner.execute("UPDATE inboxes SET smtp_password = 'v1.nonsense'")
+    await world.go_on(HOUR, step=MINUTE)
+    assert await world.column("SELECT status FROM inboxes") == ["error"]
+    assert world.script.connections == 0
+    assert await world.column("SELECT state FROM enrollments") == ["active"]
+
+
+async def test_what_is_no_address_ends_its_lead_and_nobody_elses(world: World) -> None:
+    await world.leads("ann", "bob")
+    await world.owner.execute("UPDATE leads SET email = 'no address@lead.test' WHERE email = 'ann@lead.test'")
+    await world.campaign()
+    await world.go_on(HOUR)
+    assert await world.column("SELECT ended_reason FROM enrollments ORDER BY ended_reason") == ["not an address", None]
+    assert len(world.script.accepted) == 1
+
+
+async def test_who_is_archived_after_the_slot_was_given_gets_nothing(world: World) -> None:
+    (bob,) = await world.leads("bob")
+    await world.campaign()
+    await world.plan()
+    await world.owner.execute("UPDATE leads SET deleted_at = now() WHERE id = $1", bob.id)
+    await world.go_on(HOUR)
+    assert world.script.accepted == []
+    assert await world.ledger("state", "attempt") == [("stopped", 1)]
+    assert (await world.types())[-3:] == ["email.cancelled", "lead.stopped", "campaign.completed"]

@@ -13,7 +13,7 @@ import msgspec
 from libs.schema.ids import message_token
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
-from libs.schema.secrets import open_secret, sign_token
+from libs.schema.secrets import SecretError, open_secret, sign_token
 from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
@@ -125,11 +125,9 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
 
 
 def compose(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> Letter | Hold:
-    """The letter, or the gate that holds it: a value is missing, the step was taken out, the account cannot be used."""
+    """The letter, or the gate that holds it: a value is missing, the step was taken out, the address is none."""
     if send.step is None:
         return Hold(gate="step", value="taken_out", effect="stop")
-    if not (send.smtp_host and send.smtp_port):
-        return Hold(gate="inbox", value="no_smtp_server")
     settings = deps.settings
     token = sign_token(settings.secret_key, "unsubscribe", send.team_id, send.send_id)
     unsubscribe_url = f"{settings.public_url}/u/{token}"
@@ -154,9 +152,13 @@ def compose(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> Letter | H
         references=[mail.message_id for mail in thread],
         unsubscribe_url=unsubscribe_url,
     )
+    try:
+        message = build(headers, content)
+    except ValueError as error:  # the API lets none in, and a direct client of the database may
+        return Hold(gate="address", value=str(error), effect="stop")
     return Letter(
         content=content,
-        message=build(headers, content),
+        message=message,
         thread_id=(thread[0].thread_id if thread else None) or send.message_id,
         in_reply_to=headers.in_reply_to,
     )
@@ -181,7 +183,12 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         return allowed
 
     try:
-        return passed, await deps.courier.deliver(account_of(deps, send), letter.message, commit)
+        account = account_of(deps, send)
+    except SecretError as error:
+        # To the sender that is a wrong password: the breaker opens, and at last a person is asked for a new one.
+        return passed, Answer(phase="auth", code=535, text=str(error))
+    try:
+        return passed, await deps.courier.deliver(account, letter.message, commit)
     except Exception:
         # Out of commit alone, and then the courier has hung up without the dot: certainly not sent.
         deps.log.exception("email.commit_failed", email_id=str(send.send_id))
