@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from libs.schema.ids import normalise_address
 from services.api.rules import addresses, readiness, templates, text, windows
 from services.api.rules.text import Refused
+from services.sender.rules.render import LEAD_FIELDS
 
 ANY_TEXT = st.text(st.characters(), max_size=40)
 LOCAL = st.from_regex(r"[a-zA-Z0-9_+-]{1,20}(\.[a-zA-Z0-9_+-]{1,20})?", fullmatch=True)
@@ -110,7 +111,7 @@ def test_a_web_address_may_be_written_as_people_do(value: str) -> None:
     [
         ("Hi {{ first_name", "line 1, column 4"),
         ("a\nb {{ x | shout }}", "line 2, column 10"),
-        ("{one|two", "line 1, column 1"),
+        ("Hi\n{one|two}", "line 2, column 1"),
         ("ok\n\n <a href='javascript:x'>", "line 3, column 10"),
         ("{% unknown %}", "line 1, column 4"),
     ],
@@ -124,9 +125,9 @@ def test_a_fault_in_a_template_is_named_with_its_line_and_column(source: str, pl
     "source",
     [
         "Hi {{ first_name | default: 'there' }}",
-        "{Hi|Hello {dear|} friend} of {{ company | upcase }}",
+        "{curly} braces of {{ company | upcase }}",
         "<style>a{color:red} b{margin:0}</style>",
-        "{% if city %}In {{ city }}{% endif %} {a|b}",
+        "{% if city %}In {{ city }}{% endif %}",
         "{% for n in (1..3) %}{{ n }}{% endfor %}",
         "<a href='{{ website }}'>x</a> <a href=mailto:a@b.test>y</a>",
         "a } b | c",
@@ -152,10 +153,12 @@ def test_no_template_breaks_the_check(source: str) -> None:
     templates.unknown_variables(accepted, frozenset())
 
 
+def test_a_template_may_use_what_the_sender_offers() -> None:
+    assert {*LEAD_FIELDS, "custom_fields"} == templates.LEAD_VARIABLES
+
+
 def test_only_variables_that_nobody_has_are_unknown() -> None:
-    source = (
-        "{{ first_name }} {{ mine }} {{ custom_fields.x }} {{ unsubscribe_url }}\n{{ frist }} {% assign a = 1 %}{{ a }}"
-    )
+    source = "{{ first_name }} {{ mine }} {{ custom_fields.x }}\n{{ frist }} {% assign a = 1 %}{{ a }}"
     assert templates.unknown_variables(source, frozenset({"mine"})) == [
         templates.Unknown(name="frist", row=2, column=4)
     ]

@@ -23,7 +23,6 @@ from services.api.bodies.fields import (
     unchanged,
 )
 from services.api.rules import text
-from services.api.rules.templates import LEAD_VARIABLES
 from services.api.rules.text import Refused
 
 MAX_BATCH = 1000
@@ -46,7 +45,7 @@ def _field_name(name: str) -> str:
             f"{name[:64]!a} is no name of a custom field",
             "use up to 64 letters, digits and _, starting with a letter",
         )
-    if name in LEAD_VARIABLES:
+    if name in LeadIn.model_fields:
         raise Refused("field_name", f"{name!r} is a field of every lead", "put it beside custom_fields, not inside")
     return name
 

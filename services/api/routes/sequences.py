@@ -159,7 +159,7 @@ async def warnings_of(at: Scope, steps: list[Step], root: str) -> list[Notice]:
         notices += [
             Notice(
                 code="unknown_variable",
-                detail=f"line {found.row}, column {found.column}: no lead has {found.name!r}; it would be empty",
+                detail=f"line {found.row}, column {found.column}: no lead has {found.name!r}; give it a default",
                 pointer=pointer,
             )
             for pointer, text in texts.items()

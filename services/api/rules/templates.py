@@ -1,4 +1,4 @@
-"""Is this subject or body a template that the sender can render? Liquid first, then spintax and links.
+"""Is this subject or body a template that the sender can render? Liquid first, then what it must not hold.
 
 Never runs a tenant's text in anything stronger than Liquid (reliability.md S21).
 """
@@ -14,8 +14,6 @@ from liquid.exceptions import LiquidError
 from services.api.rules.text import MAX_BODY_CHARS, Refused, line, passage
 
 MAX_SUBJECT_CHARS = 500  # sequences.subject
-MAX_SPIN_DEPTH = 8
-MAX_SPIN_VARIANTS = 10_000  # of one group with all that is nested in it; far beyond what a person writes
 MAX_LINKS = 100
 # Tags that would read other templates or grow without a bound that a reader can see.
 _WITHHELD_TAGS = ("include", "render", "tablerow", "doc")
@@ -24,7 +22,7 @@ _LIQUID_OR_BRACE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|[{|}]", re.DOTALL)
 _LINK = re.compile(r"""\b(?:href|src|action)\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
-# What every lead has (leads' contact columns), besides its custom fields.
+# What the sender offers to a template beside the lead's custom fields (its LEAD_FIELDS; a test compares them).
 LEAD_VARIABLES = frozenset(
     {
         "email",
@@ -35,14 +33,11 @@ LEAD_VARIABLES = frozenset(
         "phone",
         "linkedin_url",
         "website",
-        "timezone",
         "country",
         "city",
         "custom_fields",
     }
 )
-# What the sender adds: who writes, and the way out.
-SENDER_VARIABLES = frozenset({"from_name", "from_email", "unsubscribe_url", "company_name", "physical_address"})
 
 
 class TemplateRefused(Refused):
@@ -67,7 +62,7 @@ class _Bounded(Environment):
     """Liquid with limits that no letter reaches, so that trying a template costs no more than a moment."""
 
     loop_iteration_limit = 1_000
-    output_stream_limit = 200_000
+    output_stream_limit = 100_000
     context_depth_limit = 10
 
 
@@ -115,8 +110,8 @@ def body(value: str) -> str:
 
 
 def unknown_variables(source: str, custom_fields: frozenset[str]) -> list[Unknown]:
-    """The variables of a valid template that would be empty for every lead, with their first places."""
-    known = LEAD_VARIABLES | SENDER_VARIABLES | custom_fields
+    """The variables of a valid template that no lead has: without a default, the sender holds the email back."""
+    known = LEAD_VARIABLES | custom_fields
     uses = _environment().from_string(source).analyze(include_partials=False).globals
     found = ((name, places[0].span.line_col(source)) for name, places in uses.items() if name not in known)
     return [Unknown(name=name, row=row, column=column + 1) for name, (row, column) in found]
@@ -150,47 +145,22 @@ def _liquid_refused(error: LiquidError, source: str) -> TemplateRefused:
     return TemplateRefused("template_syntax", message, "mend the tag", source=source, index=max(index, 0))
 
 
-@dataclass
-class _Group:
-    """An open brace: where it stands, and how many texts its finished and its current alternative can become."""
-
-    index: int
-    is_spin: bool = False
-    finished: int = 0
-    current: int = 1
-
-
 def _check_spintax(source: str) -> None:
-    """`{one|two}` may be nested; braces without a bar are plain text (CSS); Liquid's own are skipped."""
-    open_groups: list[_Group] = []
+    """Refuses `{one|two}`, which the sender does not spin and would send as it stands; without a bar it is CSS."""
+    open_at: list[int] = []
     for found in _LIQUID_OR_BRACE.finditer(source):
         if found[0] == "{":
-            open_groups.append(_Group(found.start()))
-            if len(open_groups) > MAX_SPIN_DEPTH:
-                raise _spin_refused(
-                    "spintax_depth", f"braces are nested more than {MAX_SPIN_DEPTH} deep", source, found
-                )
-        elif found[0] == "|" and open_groups:
-            group = open_groups[-1]
-            group.is_spin = True
-            group.finished, group.current = group.finished + group.current, 1
-        elif found[0] == "}" and open_groups:
-            group = open_groups.pop()
-            variants = group.finished + group.current
-            if variants > MAX_SPIN_VARIANTS:
-                raise _spin_refused(
-                    "spintax_variants", f"this group has more than {MAX_SPIN_VARIANTS} variants", source, found
-                )
-            if open_groups:
-                open_groups[-1].current *= variants
-    if left := [group for group in open_groups if group.is_spin]:
-        raise TemplateRefused(
-            "spintax_open", "this { is never closed", "close it with }", source=source, index=left[0].index
-        )
-
-
-def _spin_refused(code: str, message: str, source: str, found: re.Match[str]) -> TemplateRefused:
-    return TemplateRefused(code, message, "write simpler alternatives", source=source, index=found.start())
+            open_at.append(found.start())
+        elif found[0] == "}" and open_at:
+            open_at.pop()
+        elif found[0] == "|" and open_at:
+            raise TemplateRefused(
+                "spintax",
+                "{one|two} is not spun in this release and would be sent as it stands",
+                "write variants of the step instead",
+                source=source,
+                index=open_at[-1],
+            )
 
 
 def _check_links(source: str) -> None:
