@@ -121,6 +121,8 @@ async def test_a_second_batch_completes_leads_and_never_empties_a_field(rig: Rig
     assert [row["outcome"] for row in result["results"]] == ["updated", "created"]
     lead = await caller.get(f"/v1/leads/{result['results'][0]['id']}")
     assert (lead["first_name"], lead["company"], lead["custom_fields"]) == ("Ann", "Acme", {"x": 1, "y": 3})
+    told = await rig.owner.fetchval("SELECT count(*) FROM event_log WHERE team_id = $1", caller.team_id)
+    assert told == 3  # the sender looks again at a lead whose gap is filled
 
 
 async def test_known_leads_are_left_alone_where_that_is_wanted(rig: Rig) -> None:

@@ -28,7 +28,7 @@ class LeadEvent(Event, frozen=True, kw_only=True):
 
 
 class LeadImported(LeadEvent, frozen=True, kw_only=True):
-    """The lead was added, by a batch, a file or a form."""
+    """The lead was added, or its fields were written again, by a batch, a file or a form; held mail may go on now."""
 
     TYPE: ClassVar[str] = "lead.imported"
 

@@ -96,8 +96,8 @@ async def _write(at: Scope, body: LeadBatch, wanted: dict[str, tuple[int, LeadIn
         at.tx, at.team_id, body.lead_list_id, rows, at.now, update=body.on_existing == "update"
     )
     known = await leads.find_lead_ids(at.tx, at.team_id, [address for address in wanted if address not in written])
-    added = [lead_id for address, lead_id in written.items() if lead_id == fresh[address]]
-    events = [LeadImported(lead_id=lead_id, lead_list_id=body.lead_list_id) for lead_id in added]
+    # Completed leads too: a new value may fill the gap that held an email back.
+    events = [LeadImported(lead_id=lead_id, lead_list_id=body.lead_list_id) for lead_id in written.values()]
     await record(at.tx, at.team_id, *events, by="api", at=at.now)
     return {
         index: _outcome(index, fresh[address], written.get(address), known.get(address))

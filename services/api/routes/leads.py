@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from libs.schema.events.lead import LeadMarked
+from libs.schema.events.lead import LeadImported, LeadMarked
 from libs.schema.ids import lead_key
 from libs.schema.runtime import barrier
 from services.api.bodies.leads import LeadListIn, LeadListPatch, LeadPatch
@@ -108,14 +108,16 @@ async def get_lead(lead_id: UUID, at: Here) -> Response:
 
 @router.patch("/leads/{lead_id}", responses=shows(Lead), openapi_extra=needs("leads:write"))
 async def update_lead(lead_id: UUID, body: LeadPatch, at: Here) -> Response:
-    """Changes the named fields; mail that is rendered later uses them."""
+    """Changes the named fields; mail that is rendered later uses them, and mail that missed one goes on."""
     await _lead(at, lead_id)
     changes = body.given()
     if body.lead_list_id is not None and await leads.get_lead_list(at.tx, at.team_id, body.lead_list_id) is None:
         raise not_found("lead list", pointer="/lead_list_id")
     custom_fields = changes.pop("custom_fields", {})
     await leads.update_lead(at.tx, at.team_id, lead_id, changes, custom_fields)
-    return answer(await _lead(at, lead_id))
+    lead = await _lead(at, lead_id)
+    await tell(at, LeadImported(lead_id=lead_id, lead_list_id=lead.lead_list_id, source="edit"))
+    return answer(lead)
 
 
 @router.delete("/leads/{lead_id}", status_code=204, openapi_extra=needs("leads:write"))
