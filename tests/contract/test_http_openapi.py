@@ -1,4 +1,4 @@
-"""The OpenAPI document is committed and is what the application says; `make golden` writes it anew."""
+"""The OpenAPI document is committed and is what the application says; COLDSTREAM_GOLDEN=1 writes it anew."""
 
 import json
 import os
