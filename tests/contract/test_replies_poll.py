@@ -190,20 +190,25 @@ async def test_crashes_between_any_two_steps_leave_the_same_rows(
 ) -> None:
     monkeypatch.setattr(imap, "MAX_UIDS", 2)  # several batches, so that there are steps between them
     office = await make_office(owner, imap_port=world.imap_port)
-    fill(world, await send_five(owner, office))
+    sent = await send_five(owner, office)
+    world.put(ADDRESS, reply("unsubscribe", to=sent[1], sender=sent[1].lead.email))
+    world.put(ADDRESS, delivery_report(sent[2]))
+    world.put(ADDRESS, b"Subject: nobody\r\n\r\n")
+    world.put(ADDRESS, f"Message-ID: {sent[4].message_id}\r\n\r\n".encode(), folder="Sent")
     async with replies(database, world) as deps:
         (inbox,) = await due(deps)
         await run_until_done_or_dead(deps, inbox)
         wanted = await rows(owner)
-        assert len(wanted["raw"]) == 7
+        assert len(wanted["raw"]) == 4
         step, survived = 0, False
         while not survived:
             step += 1
-            await owner.execute("TRUNCATE inbound_raw, imap_cursor, replies, event_log, lead_stop, suppression_list")
+            for table in ("inbound_raw", "imap_cursor", "replies", "event_log", "lead_stop", "suppression_list"):
+                await owner.execute(f"DELETE FROM {table}")  # noqa: S608 - faster than TRUNCATE; our own words
             survived = await run_until_done_or_dead(fused(deps, Fuse(step)), inbox)
             assert await run_until_done_or_dead(deps, inbox)
             assert await rows(owner) == wanted, f"dead at step {step}"
-        assert step > 40
+        assert step > 30
 
 
 async def test_new_numbering_of_a_folder_brings_no_message_twice_and_loses_none(
