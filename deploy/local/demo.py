@@ -132,5 +132,5 @@ def _sandbox() -> Sandbox:
     """Begins next Monday, before anybody's window opens."""
     today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
     return Sandbox(
-        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), longest_idle_s=0.05
+        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), idle_factor=0.25
     )

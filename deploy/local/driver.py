@@ -21,7 +21,7 @@ STEP = timedelta(seconds=120)
 ANSWERS_STEP = timedelta(minutes=20)
 # After the last mail: the sender calls it delivered a day later, if no bounce came.
 GRACE = timedelta(hours=25)
-POLL_S = 0.02
+POLL_S = 0.03
 STUCK_S = 90.0  # a killed sender needs some seconds; what stands still for longer does not move by itself
 CONSUMER = "sender"
 # A mailbox is asked every 60 s; one that has not been for longer is still to be asked at this instant.
@@ -159,14 +159,19 @@ class Driver:
         self.jumps += 1
 
     async def look(self) -> Waiting:
-        """What is left to do at this instant."""
-        world = await self._world.state()
+        """What is left to do at this instant; the costlier questions are asked only when the cheaper ones are quiet."""
         now = self.now()
         row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        waiting = to_struct(Waiting, row)
+        if not waiting.is_quiet:
+            return waiting
         consumer = await self._link.jetstream.consumer_info(STREAM, CONSUMER)
-        unhandled = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
-        return msgspec.structs.replace(to_struct(Waiting, row), undelivered=not world.quiet, unhandled=unhandled)
+        return msgspec.structs.replace(
+            waiting,
+            unhandled=(consumer.num_pending or 0) + (consumer.num_ack_pending or 0),
+            undelivered=not (await self._world.state()).quiet,
+        )
 
     async def _next_due(self) -> datetime | None:
         """The next instant worth going to; None when nothing will ever fall due."""

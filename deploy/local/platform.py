@@ -62,7 +62,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
 
     begins: datetime  # business time, unless the directory's clock is further
     answers_within: timedelta  # the longest that the mail world's people take, business time
-    longest_idle_s: float  # real seconds; loops must soon see that the clock has jumped
+    idle_factor: float  # loops must soon see that the clock has jumped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ def _make(directory: Path) -> Path:
 def _role(ground: _Ground, role: str, sandbox: Sandbox | None) -> Supervised:
     environment = ground.environment(role)
     if sandbox is not None:
-        environment["COLDSTREAM_LONGEST_IDLE_S"] = str(sandbox.longest_idle_s)
+        environment["COLDSTREAM_IDLE_FACTOR"] = str(sandbox.idle_factor)
     return Supervised(
         name=role,
         command=[sys.executable, "-m", "services", role],

@@ -19,8 +19,9 @@ from nats.errors import Error as NatsError
 
 from libs.schema.events.base import Event
 from libs.schema.runtime.clock import Clock, new_id
-from libs.schema.runtime.consume import Consumer, Handler
+from libs.schema.runtime.consume import Consumer
 from libs.schema.runtime.db import Pool, close_pool, open_pool
+from libs.schema.runtime.handle import Handler
 from libs.schema.runtime.ops import AsgiApp, Health, ops_app, serve
 from libs.schema.runtime.project import IDLE_S as PROJECTION_IDLE_S
 from libs.schema.runtime.project import Projection, Projector
@@ -105,7 +106,7 @@ async def run(service: Service) -> None:
     link = StreamLink(runtime.settings.nats_url, service.name)
     nothing_more = asyncio.Event()
     with _signals(runtime.stopping):
-        idle_s = min(RELAY_IDLE_S, runtime.settings.longest_idle_s)
+        idle_s = RELAY_IDLE_S * runtime.settings.idle_factor
         relaying = run_relay(runtime.settings.database_url, link, runtime.clock, nothing_more, idle_s=idle_s)
         relay = asyncio.create_task(relaying)
         parts = [asyncio.create_task(part) for part in _parts(service, link)]
@@ -190,7 +191,7 @@ async def _run_loop(service: Service, loop: Loop, health: Health) -> None:
         if told:
             runtime.log.info("loop.recovered", loop=loop.name)
         back_off_s, told = 0.0, ""
-        await pause(runtime.stopping, 0 if again else min(loop.idle_s, runtime.settings.longest_idle_s))
+        await pause(runtime.stopping, 0 if again else loop.idle_s * runtime.settings.idle_factor)
 
 
 async def _until_stopping(stopping: asyncio.Event, parts: Sequence[asyncio.Task[None]]) -> None:

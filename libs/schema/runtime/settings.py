@@ -48,8 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ops_host: str = "127.0.0.1"  # 0.0.0.0 in a container, whose network is its own
     # How long work in hand may take to end after SIGTERM, seconds; whoever sends SIGKILL must wait longer.
     drain_timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 45.0
-    # Loops that found nothing to do look again after this at the latest; a sandbox whose clock jumps wants it short.
-    longest_idle_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    # Shortens the pauses of loops that found nothing to do: a sandbox wants its clock's jumps to be seen soon.
+    idle_factor: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
     otlp_endpoint: str | None = None  # where traces go; none = nowhere
 
