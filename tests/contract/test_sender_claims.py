@@ -13,7 +13,7 @@ from libs.schema.runtime.db import Connection, transaction
 from services.sender.app import close
 from services.sender.deps import Deps
 from services.sender.jobs.mend import reap
-from services.sender.jobs.send import Letter, claim_some, compose, deliver, point_of, send_due
+from services.sender.jobs.send import Letter, claim_some, compose, deliver, limits_of, point_of, send_due
 from services.sender.jobs.settle import persistently, settle
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed
@@ -90,6 +90,26 @@ async def test_rivals_never_hold_two_mails_of_one_inbox(world: World, rivals: li
     claimed = await asyncio.gather(*(claim_some(rival, 50) for rival in rivals))
     inboxes = [send.inbox_id for some, _ in claimed for send in some]
     assert sorted(inboxes) == sorted(inbox.id for inbox in world.inboxes)
+
+
+async def test_a_claim_that_is_not_committed_yet_keeps_rivals_off_its_team(world: World, rivals: list[Deps]) -> None:
+    await world.leads(*(f"lead{n}" for n in range(12)))
+    await world.campaign()
+    await world.plan()
+    await world.owner.execute("UPDATE teams SET daily_email_limit = 1")
+    world.clock.move(HOUR)
+    async with transaction(rivals[0].pool) as tx:
+        teams = await claim.lock_teams_with_due(tx, world.clock.now())
+        assert (
+            len(await claim.claim_due(tx, teams, world.clock.now(), limits_of(rivals[0], world.clock.now(), 50))) == 1
+        )
+        # Another mail is due before the claimed one now, so a rival that may look would take it.
+        await world.owner.execute(
+            """UPDATE send_ledger SET not_before = not_before - INTERVAL '30 minutes' WHERE send_id =
+            (SELECT send_id FROM send_ledger WHERE state = 'queued' ORDER BY not_before DESC LIMIT 1)"""
+        )
+        assert await claim_some(rivals[1], 50) == ([], {})
+    assert await claim_some(rivals[1], 50) == ([], {})
 
 
 async def test_a_paused_installation_claims_nothing(world: World) -> None:

@@ -17,7 +17,7 @@ from libs.schema.secrets import SecretError, open_secret, sign_token
 from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
-from services.sender.queries.claim import Claimed, Earlier, Point
+from services.sender.queries.claim import Claimed, Earlier, Limits, Point
 from services.sender.rules.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
 from services.sender.rules.letter import Writer, write
 from services.sender.rules.lifecycle import email_status
@@ -58,17 +58,9 @@ async def send_due(deps: Deps) -> bool:
 async def claim_some(deps: Deps, most: int) -> tuple[list[Claimed], Threads]:
     """T1: due sends with all their facts, and what their enrollments have sent before."""
     now = deps.clock.now()
-    limits = claim.Limits(
-        least_gap_s=MIN_GAP_S,
-        rolling_limit=ROLLING_LIMIT,
-        not_before=now - LATE,
-        most=most,
-        lease_s=CLAIM_LEASE_S,
-        owner=deps.owner.key,
-    )
     async with transaction(deps.pool) as tx:
         teams = await claim.lock_teams_with_due(tx, now)
-        send_ids = await claim.claim_due(tx, teams, now, limits) if teams else []
+        send_ids = await claim.claim_due(tx, teams, now, limits_of(deps, now, most)) if teams else []
         if not send_ids:
             return [], {}
         await claim.show_claimed(tx, send_ids, email_status("claimed"))
@@ -79,6 +71,18 @@ async def claim_some(deps: Deps, most: int) -> tuple[list[Claimed], Threads]:
     for mail in earlier:
         threads.setdefault(mail.enrollment_id, []).append(mail)
     return claimed, threads
+
+
+def limits_of(deps: Deps, now: datetime, most: int = 1) -> Limits:
+    """What every claim of this process keeps to; no more than `most` sends."""
+    return Limits(
+        least_gap_s=MIN_GAP_S,
+        rolling_limit=ROLLING_LIMIT,
+        not_before=now - LATE,
+        most=most,
+        lease_s=CLAIM_LEASE_S,
+        owner=deps.owner.key,
+    )
 
 
 async def carry(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> None:
