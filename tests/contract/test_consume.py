@@ -17,7 +17,7 @@ from libs.schema.events.base import STREAM, Envelope
 from libs.schema.events.campaign import CampaignCompleted
 from libs.schema.runtime import telemetry
 from libs.schema.runtime.clock import Clock, new_id
-from libs.schema.runtime.consume import Consumer, Handler, StalledError
+from libs.schema.runtime.consume import BATCH, Consumer, Handler, StalledError
 from libs.schema.runtime.db import Connection, Pool, Tx, open_pool
 from libs.schema.runtime.parked import retry_parked
 from libs.schema.runtime.relay import Relay
@@ -257,16 +257,15 @@ async def test_a_consumer_that_is_stopped_gives_back_what_it_has_not_begun(
     owner: Connection, pool: Pool, link: StreamLink, nats_url: str
 ) -> None:
     await publish(owner, link, range(100))
-    first = make(pool, link, nats_url, note)
+    told = asyncio.Event()
 
     async def stop_at_five(tx: Tx, envelope: Envelope, event: CampaignCompleted) -> None:
         await note(tx, envelope, event)
         if event.finished == 5:
-            first.stopping.set()
+            told.set()
 
-    first.handlers = {CampaignCompleted: stop_at_five}
-    await asyncio.wait_for(first.run(), 10)
-    assert await effects(owner) == [0, 1, 2, 3, 4, 5]
+    await asyncio.wait_for(replace(make(pool, link, nats_url, stop_at_five), stopping=told).run(), 10)
+    assert await effects(owner) == list(range(BATCH))  # what was in hand, and nothing more
     async with running(make(pool, link, nats_url, note)):
         await eventually(lambda: count(owner, 100), timeout_s=5)  # ack_wait, which is 30 s, plays no part
     assert await effects(owner) == list(range(100))

@@ -1,42 +1,33 @@
-"""Side-effect handlers: each event once, in one transaction with its effect, acked only after the commit.
+"""A durable consumer of a service: brings events from the stream to the handlers and settles them.
 
-Never acks what is not committed and never drops what failed: it comes back after a pause, and is parked in the end.
-One process handles one event at a time, in stream order; an event that failed, and a second replica, break that
-order, so handlers guard by status or time. Pull loop and connection are FastStream's, the batch is ours.
+Never acks what is not committed. One process handles its events one after the other, in stream order; an event that
+failed, and a second replica, break that order, so handlers guard by status or time. Pull loop and connection are
+FastStream's; what is done with a batch is in `handle`.
 """
 
 import asyncio
+import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID, uuid5
 
-import asyncpg
-import msgspec
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
-from opentelemetry.trace import Span
 
-from libs.schema.events.base import (
-    STREAM,
-    Envelope,
-    Event,
-    NewerEventError,
-    UnknownEventError,
-    open_envelope,
-    open_event,
-)
+from libs.schema.events.base import STREAM, Event
 from libs.schema.ids import SEND_NAMESPACE
 from libs.schema.runtime import telemetry
-from libs.schema.runtime.db import Pool, Tx, transaction
-from libs.schema.runtime.parked import Poison, Retry, asked_retries, park, release
+from libs.schema.runtime.db import Pool
+from libs.schema.runtime.handle import OUTAGES, RETRY_DELAYS_S, Delivery, Handler, Handling
+from libs.schema.runtime.parked import asked_retries
 from libs.schema.runtime.relay import pause
 from libs.schema.runtime.streams import (
     MAX_ACK_PENDING,
@@ -48,30 +39,15 @@ from libs.schema.runtime.streams import (
     ensure_declared,
 )
 
-# (tx, envelope, event); the event's own type is the key in Service.handlers.
-Handler: TypeAlias = Callable[[Tx, Envelope, Any], Awaitable[None]]
+__all__ = ["OUTAGES", "Consumer", "Handler", "StalledError"]
 
-FETCH_S: Final = 1.0  # how long a request for an event stays with the server while there is none
-RETRY_DELAYS_S: Final = (1.0, 5.0, 30.0, 120.0)  # then parked: after 5 failures
+BATCH: Final = 50
+GATHER_S: Final = 0.2  # nats-py hands over a batch that is not full only after its whole timeout
 OUTAGE_DELAY_S: Final = 2.0
 WATCH_S: Final = 5.0
 STALLED_S: Final = 60.0
 RETRIES_S: Final = 2.0
-DRAIN_S: Final = 30.0  # how long a handler may take to end when the process is told to
-_MAX_REMEMBERED: Final = 10_000
-# The database's troubles, not the event's: they are no failure of the handler and park nothing.
-OUTAGES: Final = (
-    OSError,  # TimeoutError too
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InternalClientError,
-)
-
-CLAIM = "INSERT INTO event_handled (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+DRAIN_S: Final = 30.0  # how long handlers may take to end when the process is told to
 
 
 class StalledError(Exception):
@@ -93,38 +69,37 @@ class Consumer:
     watch_s: float = WATCH_S
     stalled_s: float = STALLED_S
     retries_s: float = RETRIES_S
-    # Failures of events that are out for another try. In memory: a restart only grants more tries.
-    _failures: OrderedDict[UUID, int] = field(default_factory=OrderedDict[UUID, int])
+    _handling: Handling = field(init=False)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _progress: float = field(default_factory=time.monotonic)
     _is_closing: bool = False
 
+    def __post_init__(self) -> None:
+        self._handling = Handling(
+            name=self.name, handlers=self.handlers, pool=self.pool, retry_delays_s=self.retry_delays_s
+        )
+
     async def run(self) -> None:
-        """Handles events until `stopping`; finishes the one in hand, gives the others back, and leaves."""
+        """Handles events until `stopping`; finishes the batch in hand, gives back what comes later, and leaves."""
         while not self.link.is_connected:
             if await pause(self.stopping, 1.0):
                 return
-        options = connection_options(self.name, lambda: self._is_closing)
-        # With its buffer: without one the pull loop would raise at once while NATS is away, and spin. What is sent late
-        # here are acks of what is committed, and requests for more.
-        del options["pending_size"]
-        broker = NatsBroker(self.nats_url, apply_types=False, logger=None, graceful_timeout=DRAIN_S, **options)
+        broker = self._broker()
         subscriber = broker.subscriber(
             subject="*.*.*",  # unread: the durable has its own filters
             durable=self.name,
             stream=JStream(STREAM, declare=False),
             config=durable_config(self.name),
             ack_policy=AckPolicy.MANUAL,
-            # One by one: nats-py hands over a batch that is not full only after its whole timeout.
-            pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
-            decoder=_raw_message,
+            pull_sub=PullSub(batch_size=BATCH, timeout=GATHER_S, batch=True),
+            decoder=_raw_messages,
         )
-        subscriber(self._on_message)
+        subscriber(self._on_batch)
         try:
             await broker.start()
             if subscriber.subscription is None:
                 raise StalledError(f"{self.name}: the broker made no subscription")
-            subscriber.subscription = fetches = _LastFetch(subscriber.subscription, self.stopping)
+            subscriber.subscription = fetches = _Fetches(subscriber.subscription, self.stopping)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch())
                 tasks.create_task(self._retry())
@@ -133,97 +108,41 @@ class Consumer:
             self._is_closing = True
             await broker.stop()
 
-    async def _on_message(self, message: Msg) -> None:
+    def _broker(self) -> NatsBroker:
+        options = connection_options(self.name, lambda: self._is_closing)
+        # With its buffer: without one the pull loop would raise at once while NATS is away, and spin. What is sent late
+        # here are acks of what is committed, and requests for more.
+        del options["pending_size"]
+        log = logging.getLogger("faststream")  # its errors only: it would tell of every message
+        return NatsBroker(
+            self.nats_url, apply_types=False, logger=log, log_level=logging.DEBUG, graceful_timeout=DRAIN_S, **options
+        )
+
+    async def _on_batch(self, messages: list[Msg]) -> None:
         async with self._one_at_a_time:
             self._progress = time.monotonic()
             try:
-                await self._settle(message)
+                await self._settle(messages)
             except NatsError as error:  # what could not be acked comes again, and is known then
                 telemetry.logger().warning("consumer.unacked", consumer=self.name, error=type(error).__name__)
-            except Exception:
-                telemetry.logger().exception("consumer.broken", consumer=self.name)  # FastStream would say nothing
-                raise
 
-    async def _settle(self, message: Msg) -> None:
-        """Handles the message and acks it, or gives it back: at once when we are to stop, else for later."""
+    async def _settle(self, messages: Sequence[Msg]) -> None:
+        """Handles the messages and acks them, or gives them back: at once when we are to stop, else for later."""
         if self.stopping.is_set():
-            await message.nak()
+            await _give_back(messages, 0)
             return
         try:
-            await self._handle(message)
-        except _LaterError as later:
-            await message.nak(delay=later.delay_s)
+            verdicts = await self._handling.take([_delivery(message) for message in messages])
         except OUTAGES as error:
-            log = telemetry.logger().bind(consumer=self.name, error=type(error).__name__)
+            log = telemetry.logger(consumer=self.name, error=type(error).__name__)
             log.warning("consumer.outage", detail=str(error))
-            await message.nak(delay=self.outage_delay_s)
-        else:
-            await message.ack()
-
-    async def _handle(self, message: Msg) -> None:
-        """Runs the event's handler, or parks what cannot be read.
-
-        Raises:
-            _LaterError: it failed and is to come again.
-
-        """
-        try:
-            envelope = open_envelope(message.data)
-            event = open_event(envelope)
-        except UnknownEventError:
-            telemetry.SKIPPED.labels(self.name).inc()
+            await _give_back(messages, self.outage_delay_s)
             return
-        except (msgspec.DecodeError, NewerEventError, LookupError, ValueError) as error:
-            id_ = _message_id(message) or _stranger_id(message)
-            await self._park(Poison(event_id=id_, type=_event_type(message), error=error))
-            return
-        handler = self.handlers.get(type(event))
-        if handler is None:
-            return
-        started = time.perf_counter()
-        with telemetry.handling(self.name, envelope) as span:
-            outcome = await self._try(handler, envelope, event, span)
-        telemetry.HANDLED.labels(self.name, outcome).observe(time.perf_counter() - started)
-
-    async def _try(self, handler: Handler, envelope: Envelope, event: Event, span: Span) -> str:
-        try:
-            await self._once(handler, envelope, event)
-        except OUTAGES:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises: the event comes again or is parked
-            telemetry.failed(span, error)
-            await self._failed(envelope, error)
-            return "parked"
-        self._failures.pop(envelope.id, None)
-        return "ok"
-
-    async def _once(self, handler: Handler, envelope: Envelope, event: Event) -> None:
-        async with transaction(self.pool) as tx:
-            await self._claim_and_handle(tx, handler, envelope, event)
-
-    async def _claim_and_handle(self, tx: Tx, handler: Handler, envelope: Envelope, event: Event) -> None:
-        if await tx.execute(CLAIM, self.name, envelope.id) == "INSERT 0 1":
-            await handler(tx, envelope, event)
-
-    async def _failed(self, envelope: Envelope, error: Exception) -> None:
-        """Parks the event after its last try.
-
-        Raises:
-            _LaterError: there are tries left.
-
-        """
-        failures = self._failures.pop(envelope.id, 0) + 1
-        if failures <= len(self.retry_delays_s):
-            self._failures[envelope.id] = failures
-            if len(self._failures) > _MAX_REMEMBERED:
-                self._failures.popitem(last=False)
-            telemetry.logger().warning("handler.failed", consumer=self.name, failures=failures, exc_info=error)
-            raise _LaterError(self.retry_delays_s[failures - 1])
-        await self._park(Poison(event_id=envelope.id, type=envelope.type, error=error, attempts=failures))
-
-    async def _park(self, poison: Poison) -> None:
-        async with transaction(self.pool) as tx:
-            await park(tx, self.name, poison)
+        for message, delay_s in zip(messages, verdicts, strict=True):
+            if delay_s is None:
+                await message.ack()
+            else:
+                await message.nak(delay=delay_s)
 
     async def _retry(self) -> None:
         """Runs parked events again when somebody asks for it."""
@@ -231,46 +150,34 @@ class Consumer:
             try:
                 for retry in await asked_retries(self.pool, self.name):
                     async with self._one_at_a_time:
-                        await self._retry_one(retry)
+                        await self._handling.run_again(retry)
             except OUTAGES as error:
                 telemetry.logger().warning("consumer.outage", consumer=self.name, error=type(error).__name__)
 
-    async def _retry_one(self, retry: Retry) -> None:
-        envelope = open_envelope(retry.body)
-        try:
-            event = open_event(envelope)
-            with telemetry.handling(self.name, envelope):
-                async with transaction(self.pool) as tx:
-                    await self._claim_and_handle(tx, self.handlers[type(event)], envelope, event)
-                    await release(tx, self.name, envelope.id)
-        except OUTAGES:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is written into the row for a person
-            await self._park(Poison(event_id=envelope.id, type=envelope.type, error=error))
-
     async def _watch(self) -> None:
         """Asks the server for our consumer: makes it anew when it is gone, raises when it has events and gives none."""
+        log = telemetry.logger(consumer=self.name)
         while not await pause(self.stopping, self.watch_s):
             if not self.link.is_connected:
                 self._progress = time.monotonic()
                 continue
             try:
-                info = await self.link.jetstream.consumer_info(STREAM, self.name, timeout=2)
+                self._judge(await self.link.jetstream.consumer_info(STREAM, self.name, timeout=2))
             except NotFoundError:
-                telemetry.logger().error("consumer.missing", consumer=self.name)
+                log.warning("consumer.missing")
                 await self._declare()
-                continue
             except NatsError as error:
-                telemetry.logger().warning("consumer.unwatched", consumer=self.name, error=type(error).__name__)
-                continue
-            telemetry.CONSUMER_PENDING.labels(self.name).set(info.num_pending or 0)
-            telemetry.CONSUMER_UNACKED.labels(self.name).set(info.num_ack_pending or 0)
-            telemetry.CONSUMER_REDELIVERED.labels(self.name).set(info.num_redelivered or 0)
-            is_full = (info.num_ack_pending or 0) >= MAX_ACK_PENDING  # of events that wait for their next try
-            if not info.num_pending or is_full or info.paused or self._one_at_a_time.locked():
-                self._progress = time.monotonic()
-            elif time.monotonic() - self._progress > self.stalled_s:
-                raise StalledError(f"{self.name}: {info.num_pending} events wait, none came for {self.stalled_s} s")
+                log.warning("consumer.unwatched", error=type(error).__name__)
+
+    def _judge(self, info: ConsumerInfo) -> None:
+        telemetry.CONSUMER_PENDING.labels(self.name).set(info.num_pending or 0)
+        telemetry.CONSUMER_UNACKED.labels(self.name).set(info.num_ack_pending or 0)
+        telemetry.CONSUMER_REDELIVERED.labels(self.name).set(info.num_redelivered or 0)
+        is_full = (info.num_ack_pending or 0) >= MAX_ACK_PENDING  # of events that wait for their next try
+        if not info.num_pending or is_full or info.paused or self._one_at_a_time.locked():
+            self._progress = time.monotonic()
+        elif time.monotonic() - self._progress > self.stalled_s:
+            raise StalledError(f"{self.name}: {info.num_pending} events wait, none came for {self.stalled_s} s")
 
     async def _declare(self) -> None:
         try:
@@ -279,23 +186,11 @@ class Consumer:
             telemetry.logger().warning("consumer.not_made", consumer=self.name, error=type(error).__name__)
 
 
-class _LaterError(Exception):
-    """The event is to come again after a pause."""
+class _Fetches(JetStreamContext.PullSubscription):
+    """The subscription, mended for FastStream 0.7.8, and bringing nothing more once we are to stop.
 
-    def __init__(self, delay_s: float) -> None:
-        super().__init__(delay_s)
-        self.delay_s = delay_s
-
-
-async def _raw_message(message: NatsMessage) -> Any:
-    """Hands over the message as it came: what cannot be decoded is parked by us, and not dropped by FastStream."""
-    return message.raw_message
-
-
-class _LastFetch(JetStreamContext.PullSubscription):
-    """The subscription, but it brings nothing more once we are to stop: what came too late is given back at once.
-
-    FastStream would leave it lying, and it would come again only after ack_wait.
+    nats-py at times ends a fetch with asyncio's TimeoutError instead of its own: FastStream's loop dies of it, and what
+    it had gathered comes again only after ack_wait; so would what is fetched and not begun when we leave.
     """
 
     def __init__(self, subscription: JetStreamContext.PullSubscription, stopping: asyncio.Event) -> None:
@@ -306,18 +201,20 @@ class _LastFetch(JetStreamContext.PullSubscription):
     async def fetch(
         self,
         batch: int = 1,
-        timeout: float | None = FETCH_S,  # noqa: ASYNC109 - nats-py's signature
+        timeout: float | None = GATHER_S,  # noqa: ASYNC109 - nats-py's signature
         heartbeat: float | None = None,
     ) -> list[Msg]:
         async with self._asking:
             if self._stopping.is_set():
-                await asyncio.sleep(FETCH_S)
+                await asyncio.sleep(GATHER_S)
                 raise NatsTimeoutError  # "there was nothing"
-            messages = await super().fetch(batch, timeout, heartbeat)
+            try:
+                messages = await super().fetch(batch, timeout, heartbeat)
+            except TimeoutError:
+                raise NatsTimeoutError from None
             if not self._stopping.is_set():
                 return messages
-            for message in messages:
-                await message.nak()
+            await _give_back(messages, 0)
             raise NatsTimeoutError
 
     async def ended(self) -> None:
@@ -326,14 +223,18 @@ class _LastFetch(JetStreamContext.PullSubscription):
             return
 
 
-def _message_id(message: Msg) -> UUID | None:
-    return as_uuid((message.headers or {}).get(MSG_ID))
+async def _raw_messages(message: Any) -> Any:
+    """Hands over the messages as they came: what cannot be decoded is parked by us, and not dropped by FastStream."""
+    return message.raw_message
 
 
-def _stranger_id(message: Msg) -> UUID:
-    """A stable name for a message that has none: its place in the stream."""
-    return uuid5(SEND_NAMESPACE, f"stream|{message.metadata.sequence.stream}")
+async def _give_back(messages: Sequence[Msg], delay_s: float) -> None:
+    for message in messages:
+        await message.nak(delay=delay_s)
 
 
-def _event_type(message: Msg) -> str:
-    return ".".join(message.subject.split(".")[:2])
+def _delivery(message: Msg) -> Delivery:
+    # A message without an id is named by its place in the stream.
+    name: UUID | None = as_uuid((message.headers or {}).get(MSG_ID))
+    name = name or uuid5(SEND_NAMESPACE, f"stream|{message.metadata.sequence.stream}")
+    return Delivery(body=message.data, name=name, type=".".join(message.subject.split(".")[:2]))
