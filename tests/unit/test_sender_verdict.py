@@ -70,7 +70,7 @@ def verdict_on(outcome: Answer | NoAnswer, *, attempt: int = 1, previous_code: i
         ("5.3.4 Message too big for system", "message"),
         ("5.2.3 Message length exceeds administrative limit", "message"),
         ("5.6.0 content conversion failed", "message"),
-        ("needs SMTPUTF8", "message"),
+        ("5.6.7 needs SMTPUTF8", "message"),
     ],
 )
 def test_a_permanent_refusal_is_charged_to_who_caused_it(text: str, kind: str) -> None:
