@@ -90,11 +90,12 @@ def _known(detail: dict[str, Any]) -> Outcome:
 
 async def _understood(at: Sorting, inbound: Inbound, writer: bytes | None) -> Answer | None:
     """The answer with its email: by the ids that the message names, else by its writer's address."""
-    known = await sent.by_message_id(at.tx, at.team_id, [*inbound.in_reply_to, *inbound.references])
+    since = at.raw.internal_date - timedelta(days=ADDRESS_DAYS)
+    named = [*inbound.in_reply_to, *inbound.references]
+    known = await sent.by_message_id(at.tx, at.team_id, at.raw.inbox_id, named, since)
     by_id = {id_: email.email_id for email in known for id_ in email.message_ids}
     match = match_by_id(inbound.in_reply_to, inbound.references, by_id)
     if match is None and writer is not None:
-        since = at.raw.internal_date - timedelta(days=ADDRESS_DAYS)
         known = await sent.by_person(at.tx, at.team_id, writer, since)
         candidates = [
             Candidate(email_id=each.email_id, inbox_id=each.inbox_id, committed_at=each.committed_at) for each in known

@@ -94,6 +94,17 @@ async def test_a_reply_from_another_address_is_matched_by_references_newest_firs
     assert (event.lead_id, event.match_method, event.intent) == (new.lead.id, "references", "question")
 
 
+async def test_a_reply_to_the_id_that_the_provider_gave_is_matched(
+    owner: Connection, deps: jobs.Deps, office: Office
+) -> None:
+    sent = await send(owner, office, provider_message_id="<0100@email.provider.test>")
+    headers = {"In-Reply-To": "<0100@email.provider.test>"}
+    await store(deps.pool, office, reply("Interested!", sender="assistant@lead.test", headers=headers))
+    await sort_inbound(deps)
+    (event,) = await told(owner)
+    assert (event.email_id, event.match_method) == (sent.id, "in_reply_to")
+
+
 async def test_a_reply_without_ids_is_matched_by_its_address_within_sixty_days(
     owner: Connection, deps: jobs.Deps, office: Office
 ) -> None:

@@ -34,7 +34,7 @@ class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
 
 READ_SENT = """
 SELECT l.send_id AS email_id, l.kind, l.state,
-    array_remove(ARRAY[l.message_id, l.provider_message_id, e.message_id], NULL) AS message_ids,
+    array_remove(ARRAY[l.message_id, l.provider_message_id], NULL) AS message_ids,
     l.campaign_id, l.step_id, s.step_number, e.variant_id, l.enrollment_id, l.inbox_id, l.lead_id, l.lead_key,
     d.email AS lead_email, l.committed_at, l.sent_on, l.inbox_sent_on, e.body_text
 FROM send_ledger AS l
@@ -53,20 +53,27 @@ async def _read(tx: Tx, team_id: UUID, email_ids: Sequence[UUID]) -> list[SentEm
     return await fetch_all(tx, SentEmail, READ_SENT, team_id, list(email_ids)) if email_ids else []
 
 
+# Ids that a provider gave are few and have no index: they are looked for among the mailbox's own sends.
 IDS_BY_MESSAGE_ID = """
 SELECT send_id AS email_id
 FROM send_ledger
 WHERE message_id = ANY($1::text[])
 UNION
-SELECT id
-FROM emails
-WHERE message_id = ANY($1::text[])
+SELECT send_id
+FROM send_ledger
+WHERE inbox_id = $2
+    AND committed_at >= $3
+    AND provider_message_id = ANY($1::text[])
 """
 
 
-async def by_message_id(tx: Tx, team_id: UUID, message_ids: Sequence[str]) -> list[SentEmail]:
-    """The team's emails with these Message-IDs, newest first."""
-    found = await tx.fetch(IDS_BY_MESSAGE_ID, list(message_ids))
+async def by_message_id(
+    tx: Tx, team_id: UUID, inbox_id: UUID, message_ids: Sequence[str], since: datetime
+) -> list[SentEmail]:
+    """The team's emails under these Message-IDs: ours, or given by the mailbox's provider since then. Newest first."""
+    if not message_ids:
+        return []
+    found = await tx.fetch(IDS_BY_MESSAGE_ID, list(message_ids), inbox_id, since)
     return await _read(tx, team_id, [row["email_id"] for row in found])
 
 
