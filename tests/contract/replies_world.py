@@ -144,6 +144,24 @@ async def send(
     return sent
 
 
+async def send_five(owner: Connection, office: Office) -> list[Sent]:
+    states = ["accepted", "accepted", "accepted", "accepted", "unknown"]
+    return [await send(owner, office, to=f"lead{number}@lead.test", state=state) for number, state in enumerate(states)]
+
+
+async def rows(owner: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a run leaves behind, without the ids and times of the run."""
+    statements = {
+        "raw": "SELECT folder, uid, raw, outcome FROM inbound_raw ORDER BY folder, uid",
+        "cursor": "SELECT folder, uidvalidity, last_uid FROM imap_cursor ORDER BY folder",
+        "replies": "SELECT message_id, intent::text, lead_id FROM replies ORDER BY message_id",
+        "events": "SELECT type, body -> 'data' ->> 'email_id' FROM event_log ORDER BY 1, 2",
+        "stops": "SELECT lead_key, reason FROM lead_stop ORDER BY 1, 2",
+        "suppressed": "SELECT email, reason FROM suppression_list ORDER BY 1",
+    }
+    return {name: [tuple(row) for row in await owner.fetch(sql)] for name, sql in statements.items()}
+
+
 @asynccontextmanager
 async def replies(
     database: str, world: MailWorld | None = None, *, clock: FixedClock | None = None, login_gap_s: float = 0.0

@@ -2,12 +2,10 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,10 +15,21 @@ from libs.schema.runtime.clock import FixedClock, new_id
 from libs.schema.runtime.db import Connection, close_pool
 from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
-from services.replies import app, imap, jobs
+from services.replies import app, jobs
 from services.replies.jobs import Deps, poll, poll_inbox, sort_inbound
 from tests.contract.bad_imap import HANG_UP, BadServer
-from tests.contract.replies_world import Office, Sent, delivery_report, due, make_office, replies, reply, send
+from tests.contract.replies_world import (
+    Office,
+    Sent,
+    delivery_report,
+    due,
+    make_office,
+    replies,
+    reply,
+    rows,
+    send,
+    send_five,
+)
 from tests.support import PEPPER, SECRET_KEY, eventually, insert, role_url
 
 ADDRESS = "ann@acme.test"
@@ -41,24 +50,6 @@ def fill(world: MailWorld, sent: list[Sent]) -> None:
     world.put(ADDRESS, reply("hello", sender="stranger@else.test", message_id="<r3@else.test>"))
     world.put(ADDRESS, reply("No thanks.", to=sent[3], sender=sent[3].lead.email, message_id="<r4@x>"), folder="Junk")
     world.put(ADDRESS, f"Message-ID: {sent[4].message_id}\r\nSubject: x\r\n\r\nbody".encode(), folder="Sent")
-
-
-async def send_five(owner: Connection, office: Office) -> list[Sent]:
-    states = ["accepted", "accepted", "accepted", "accepted", "unknown"]
-    return [await send(owner, office, to=f"lead{number}@lead.test", state=state) for number, state in enumerate(states)]
-
-
-async def rows(owner: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """All that a run leaves behind, without the ids and times of the run."""
-    statements = {
-        "raw": "SELECT folder, uid, raw, outcome FROM inbound_raw ORDER BY folder, uid",
-        "cursor": "SELECT folder, uidvalidity, last_uid FROM imap_cursor ORDER BY folder",
-        "replies": "SELECT message_id, intent::text, lead_id FROM replies ORDER BY message_id",
-        "events": "SELECT type, body -> 'data' ->> 'email_id' FROM event_log ORDER BY 1, 2",
-        "stops": "SELECT lead_key, reason FROM lead_stop ORDER BY 1, 2",
-        "suppressed": "SELECT email, reason FROM suppression_list ORDER BY 1",
-    }
-    return {name: [tuple(row) for row in await owner.fetch(sql)] for name, sql in statements.items()}
 
 
 async def finish(deps: Deps) -> None:
@@ -95,120 +86,6 @@ async def test_what_comes_in_is_stored_sorted_and_marked_as_asked(
         assert await poll(deps)
         assert not await sort_inbound(deps)
         assert await rows(owner) == found
-
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-class Fuse:
-    """Burns down with every step; the process dies at the step that it was set for."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def step(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise CrashError
-
-
-class FusedSession:
-    """A session in which each command is a step."""
-
-    def __init__(self, session: imap.Session, fuse: Fuse) -> None:
-        self._session, self._fuse = session, fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value: Any = getattr(self._session, name)
-        if name == "folders":
-            return value
-
-        async def command(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.step()
-            return await value(*args, **kwargs)
-
-        return command
-
-
-class FusedPool:
-    """A pool in which each begin and each commit is a step."""
-
-    def __init__(self, pool: Any, fuse: Fuse) -> None:
-        self._pool, self._fuse = pool, fuse
-
-    @asynccontextmanager
-    async def acquire(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._pool.acquire(**options) as connection:
-            yield FusedConnection(connection, self._fuse)
-
-
-class FusedConnection:
-    def __init__(self, connection: Any, fuse: Fuse) -> None:
-        self._connection, self._fuse = connection, fuse
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[None]:
-        async with self._connection.transaction():
-            yield
-            self._fuse.step()  # before the commit
-        self._fuse.step()  # after it
-
-
-def fused(deps: Deps, fuse: Fuse) -> Deps:
-    """The same service, which dies when the fuse is burnt down."""
-    enter = deps.sessions.enter
-
-    class Sessions:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(deps.sessions, name)
-
-        async def enter(self, inbox_id: UUID, account: imap.Account) -> Any:
-            session = await enter(inbox_id, account)
-            return FusedSession(session, fuse) if session else None
-
-    changes: Any = {"pool": FusedPool(deps.pool, fuse), "sessions": Sessions()}
-    return replace(deps, **changes)
-
-
-async def run_until_done_or_dead(deps: Deps, inbox: Any) -> bool:
-    """One life of the process; whether it came to its end."""
-    try:
-        await poll_inbox(deps, inbox)
-        while await sort_inbound(deps):
-            pass
-    except CrashError:
-        return False
-    return True
-
-
-async def test_crashes_between_any_two_steps_leave_the_same_rows(
-    database: str, owner: Connection, world: MailWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(imap, "MAX_UIDS", 2)  # several batches, so that there are steps between them
-    office = await make_office(owner, imap_port=world.imap_port)
-    sent = await send_five(owner, office)
-    world.put(ADDRESS, reply("unsubscribe", to=sent[1], sender=sent[1].lead.email))
-    world.put(ADDRESS, delivery_report(sent[2]))
-    world.put(ADDRESS, b"Subject: nobody\r\n\r\n")
-    world.put(ADDRESS, f"Message-ID: {sent[4].message_id}\r\n\r\n".encode(), folder="Sent")
-    async with replies(database, world) as deps:
-        (inbox,) = await due(deps)
-        await run_until_done_or_dead(deps, inbox)
-        wanted = await rows(owner)
-        assert len(wanted["raw"]) == 4
-        step, survived = 0, False
-        while not survived:
-            step += 1
-            for table in ("inbound_raw", "imap_cursor", "replies", "event_log", "lead_stop", "suppression_list"):
-                await owner.execute(f"DELETE FROM {table}")  # noqa: S608 - faster than TRUNCATE; our own words
-            survived = await run_until_done_or_dead(fused(deps, Fuse(step)), inbox)
-            assert await run_until_done_or_dead(deps, inbox)
-            assert await rows(owner) == wanted, f"dead at step {step}"
-        assert step > 30
 
 
 async def test_new_numbering_of_a_folder_brings_no_message_twice_and_loses_none(
