@@ -9,8 +9,10 @@ import msgspec
 from libs.schema.runtime import settings as runtime_settings
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import Loop, Service, open_runtime
-from services.replies import jobs
+from services.replies.deps import Deps
 from services.replies.imap import Network
+from services.replies.jobs.poll import poll
+from services.replies.jobs.sort import sort_inbound
 from services.replies.sessions import Sessions
 
 
@@ -39,7 +41,7 @@ async def build(settings: Settings) -> Service:
     network = Network(context=tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     runtime = await open_runtime(settings, "replies")
     sessions = Sessions(runtime.pool, network, most=settings.imap_sessions, login_gap_s=settings.imap_login_gap_s)
-    deps = jobs.Deps(
+    deps = Deps(
         settings=settings,
         pool=runtime.pool,
         clock=runtime.clock,
@@ -53,8 +55,8 @@ async def build(settings: Settings) -> Service:
         name="replies",
         runtime=deps,
         loops=(
-            Loop(name="poll", tick=partial(jobs.poll, deps)),
-            Loop(name="sort_inbound", tick=partial(jobs.sort_inbound, deps)),
+            Loop(name="poll", tick=partial(poll, deps)),
+            Loop(name="sort_inbound", tick=partial(sort_inbound, deps)),
         ),
         close=sessions.close,
     )

@@ -17,8 +17,8 @@ from libs.schema.runtime.db import Connection, Pool, close_pool, open_pool
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.telemetry import logger
 from libs.schema.secrets import seal_secret
-from services.replies import jobs
 from services.replies.app import Settings
+from services.replies.deps import Deps
 from services.replies.imap import Network
 from services.replies.queries import mailboxes
 from services.replies.queries.mailboxes import DueInbox
@@ -165,7 +165,7 @@ async def rows(owner: Connection) -> dict[str, list[tuple[Any, ...]]]:
 @asynccontextmanager
 async def replies(
     database: str, world: MailWorld | None = None, *, clock: FixedClock | None = None, login_gap_s: float = 0.0
-) -> AsyncGenerator[jobs.Deps]:
+) -> AsyncGenerator[Deps]:
     """What the service works with, under its own login; with a mail world its certificates are trusted."""
     settings = Settings(
         database_url=role_url(database, "replies"),
@@ -179,7 +179,7 @@ async def replies(
     network = Network(context=tls_context(str(world.ca_file) if world else None), allow=LOOPBACK)
     sessions = Sessions(pool, network, most=20, login_gap_s=login_gap_s)
     try:
-        yield jobs.Deps(
+        yield Deps(
             settings=settings,
             pool=pool,
             clock=clock or FixedClock(datetime.now(UTC)),
@@ -194,7 +194,7 @@ async def replies(
         await close_pool(pool)
 
 
-async def due(deps: jobs.Deps) -> list[DueInbox]:
+async def due(deps: Deps) -> list[DueInbox]:
     """Every mailbox, whenever it was asked."""
     async with deps.pool.acquire() as connection:
         return await mailboxes.due_inboxes(connection, datetime.now(UTC) + timedelta(days=3650), [], 100)

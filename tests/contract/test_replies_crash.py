@@ -12,7 +12,9 @@ import pytest
 from deploy.local.sandbox.world import MailWorld
 from libs.schema.runtime.db import Connection
 from services.replies import imap
-from services.replies.jobs import Deps, poll_inbox, sort_inbound
+from services.replies.deps import Deps
+from services.replies.jobs.poll import poll_inbox
+from services.replies.jobs.sort import sort_inbound
 from tests.contract.replies_world import delivery_report, due, make_office, replies, reply, rows, send_five
 
 ADDRESS = "ann@acme.test"

@@ -14,8 +14,8 @@ from libs.schema.events.reply import ReplyReceived
 from libs.schema.ids import lead_key
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import Connection, transaction
-from services.replies import jobs
-from services.replies.jobs import sort_inbound, sort_message
+from services.replies.deps import Deps
+from services.replies.jobs.sort import MAX_ATTEMPTS, sort_inbound, sort_message
 from tests.contract.replies_world import Office, complaint, delivery_report, make_office, replies, reply, send, store
 from tests.support import PEPPER, eventually
 
@@ -26,7 +26,7 @@ async def office(owner: Connection) -> Office:
 
 
 @pytest.fixture
-async def deps(database: str) -> AsyncIterator[jobs.Deps]:
+async def deps(database: str) -> AsyncIterator[Deps]:
     async with replies(database) as deps:
         yield deps
 
@@ -54,7 +54,7 @@ async def suppressed(owner: Connection) -> dict[str, str]:
 
 
 async def test_a_reply_by_message_id_is_stored_told_and_stops_the_person(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, reply("Sounds interesting, tell me more.\n\n> A word with you", to=sent))
@@ -83,7 +83,7 @@ async def test_a_reply_by_message_id_is_stored_told_and_stops_the_person(
 
 
 async def test_a_reply_from_another_address_is_matched_by_references_newest_first(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     old = await send(owner, office, to="carol@lead.test")
     new = await send(owner, office)
@@ -95,7 +95,7 @@ async def test_a_reply_from_another_address_is_matched_by_references_newest_firs
 
 
 async def test_a_reply_to_the_id_that_the_provider_gave_is_matched(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office, provider_message_id="<0100@email.provider.test>")
     headers = {"In-Reply-To": "<0100@email.provider.test>"}
@@ -106,7 +106,7 @@ async def test_a_reply_to_the_id_that_the_provider_gave_is_matched(
 
 
 async def test_a_reply_without_ids_is_matched_by_its_address_within_sixty_days(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     await send(owner, office, at=datetime.now(UTC) - timedelta(days=61), to="late@lead.test")
     sent = await send(owner, office)
@@ -119,7 +119,7 @@ async def test_a_reply_without_ids_is_matched_by_its_address_within_sixty_days(
 
 
 async def test_an_unmatched_message_lists_leads_of_the_same_house_as_candidates(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, reply("Bob left, I take over.", sender="eve@lead.test"))
@@ -130,7 +130,7 @@ async def test_an_unmatched_message_lists_leads_of_the_same_house_as_candidates(
 
 
 async def test_an_opt_out_in_words_suppresses_the_lead_and_whoever_wrote_it(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     await store(deps.pool, office, reply("Please remove me from your list.", to=sent, sender="eve@lead.test"))
@@ -148,7 +148,7 @@ async def test_an_opt_out_in_words_suppresses_the_lead_and_whoever_wrote_it(
 
 
 async def test_an_absence_note_is_told_with_its_date_once_a_day_and_stops_nobody(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     back = datetime.now(UTC).date() + timedelta(days=9)
@@ -164,9 +164,7 @@ async def test_an_absence_note_is_told_with_its_date_once_a_day_and_stops_nobody
     assert await stops(owner) == []
 
 
-async def test_a_hard_bounce_report_suppresses_and_stops_once(
-    owner: Connection, deps: jobs.Deps, office: Office
-) -> None:
+async def test_a_hard_bounce_report_suppresses_and_stops_once(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     first = await store(deps.pool, office, delivery_report(sent))
     again = await store(deps.pool, office, delivery_report(sent, id="dsn-2"))
@@ -194,7 +192,7 @@ async def test_a_hard_bounce_report_suppresses_and_stops_once(
     ],
 )
 async def test_a_soft_or_policy_bounce_is_told_and_stops_nobody(  # noqa: PLR0917 - three fixtures, three parameters
-    owner: Connection, deps: jobs.Deps, office: Office, status: str, diagnostic: str, kind: str
+    owner: Connection, deps: Deps, office: Office, status: str, diagnostic: str, kind: str
 ) -> None:
     sent = await send(owner, office)
     await store(deps.pool, office, delivery_report(sent, status=status, diagnostic=diagnostic))
@@ -205,7 +203,7 @@ async def test_a_soft_or_policy_bounce_is_told_and_stops_nobody(  # noqa: PLR091
     assert await suppressed(owner) == {}
 
 
-async def test_no_address_stands_in_a_bounce_event(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_no_address_stands_in_a_bounce_event(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     diagnostic = "smtp; 452 4.2.2 <bob@lead.test> Mailbox full for bob@lead.test"
     await store(deps.pool, office, delivery_report(sent, status="4.2.2", diagnostic=diagnostic))
@@ -216,7 +214,7 @@ async def test_no_address_stands_in_a_bounce_event(owner: Connection, deps: jobs
     assert b"@" not in await owner.fetchval("SELECT body FROM event_log")
 
 
-async def test_a_forged_report_changes_nothing(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_a_forged_report_changes_nothing(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, delivery_report(sent, message_id="<guessed@acme.test>", mark="guessed"))
     await sort_inbound(deps)
@@ -226,7 +224,7 @@ async def test_a_forged_report_changes_nothing(owner: Connection, deps: jobs.Dep
 
 
 async def test_a_report_is_tied_by_our_mark_where_the_provider_rewrote_the_id(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     await store(deps.pool, office, delivery_report(sent, message_id="<0100@email.provider.test>", mark=sent.token))
@@ -235,7 +233,7 @@ async def test_a_report_is_tied_by_our_mark_where_the_provider_rewrote_the_id(
     assert (event.TYPE, event.email_id) == ("bounce.hard", sent.id)
 
 
-async def test_a_warning_of_delay_is_no_bounce(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_a_warning_of_delay_is_no_bounce(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, delivery_report(sent, status="4.4.1", action="delayed"))
     await sort_inbound(deps)
@@ -243,7 +241,7 @@ async def test_a_warning_of_delay_is_no_bounce(owner: Connection, deps: jobs.Dep
     assert await told(owner) == []
 
 
-async def test_a_complaint_suppresses_and_stops(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_a_complaint_suppresses_and_stops(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, complaint(sent))
     await sort_inbound(deps)
@@ -254,7 +252,7 @@ async def test_a_complaint_suppresses_and_stops(owner: Connection, deps: jobs.De
     assert await suppressed(owner) == {"bob@lead.test": "spam_complaint"}
 
 
-async def test_own_mail_and_mailings_are_left_alone(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_own_mail_and_mailings_are_left_alone(owner: Connection, deps: Deps, office: Office) -> None:
     own = await store(deps.pool, office, reply("note to self", sender=office.inbox.email))
     mailing = await store(
         deps.pool, office, reply("News!", sender="news@shop.test", headers={"List-Unsubscribe": "<https://shop.test>"})
@@ -265,7 +263,7 @@ async def test_own_mail_and_mailings_are_left_alone(owner: Connection, deps: job
 
 
 async def test_a_copy_in_sent_confirms_only_a_send_whose_end_is_unknown(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     known = await send(owner, office)
     unknown = await send(owner, office, to="carol@lead.test", state="unknown")
@@ -281,7 +279,7 @@ async def test_a_copy_in_sent_confirms_only_a_send_whose_end_is_unknown(
 
 
 async def test_a_copy_in_sent_tells_the_id_that_the_provider_gave(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     copy = f"Message-ID: <0100@email.provider.test>\r\nX-Coldstream-Ref: {sent.token}\r\n\r\n".encode()
@@ -291,9 +289,7 @@ async def test_a_copy_in_sent_tells_the_id_that_the_provider_gave(
     assert event.provider_message_id == "<0100@email.provider.test>"
 
 
-async def test_a_copy_in_sent_waits_until_the_send_has_ended(
-    owner: Connection, deps: jobs.Deps, office: Office
-) -> None:
+async def test_a_copy_in_sent_waits_until_the_send_has_ended(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office, state="in_data")
     await store(deps.pool, office, f"Message-ID: {sent.message_id}\r\n\r\n".encode(), folder="Sent")
     assert not await sort_inbound(deps)
@@ -303,7 +299,7 @@ async def test_a_copy_in_sent_waits_until_the_send_has_ended(
     assert event.TYPE == "email.confirmed"
 
 
-async def test_the_same_message_in_two_folders_is_told_once(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_the_same_message_in_two_folders_is_told_once(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     await store(deps.pool, office, reply("Not interested", to=sent))
     await store(deps.pool, office, reply("Not interested", to=sent), folder="Junk")
@@ -313,7 +309,7 @@ async def test_the_same_message_in_two_folders_is_told_once(owner: Connection, d
 
 
 async def test_a_stop_waits_for_the_send_that_passes_its_point_of_no_return(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, reply("No thanks", to=sent))
@@ -327,7 +323,7 @@ async def test_a_stop_waits_for_the_send_that_passes_its_point_of_no_return(
     assert await stops(owner) == [(sent.lead.key, "replied")]
 
 
-async def test_two_processes_give_one_message_one_outcome(owner: Connection, deps: jobs.Deps, office: Office) -> None:
+async def test_two_processes_give_one_message_one_outcome(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, reply("Interested!", to=sent))
     done = await asyncio.gather(*(sort_message(deps, raw_id) for _ in range(5)))
@@ -336,13 +332,13 @@ async def test_two_processes_give_one_message_one_outcome(owner: Connection, dep
 
 
 async def test_a_message_that_breaks_us_three_times_is_unreadable_and_kept(
-    owner: Connection, deps: jobs.Deps, office: Office
+    owner: Connection, deps: Deps, office: Office
 ) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, reply("Interested!", to=sent))
     # A database that refuses the row, as a fault of ours in writing it would.
     await owner.execute("ALTER TABLE replies ADD CHECK (false) NOT VALID")
-    for _ in range(jobs.MAX_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         assert await sort_inbound(deps)
     assert (await outcome_of(owner, raw_id))[0] == "unreadable"
     assert await owner.fetchval("SELECT length(raw) > 0 FROM inbound_raw")

@@ -16,7 +16,9 @@ from libs.schema.runtime.db import Connection, close_pool
 from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
 from services.replies import app, jobs
-from services.replies.jobs import Deps, poll, poll_inbox, sort_inbound
+from services.replies.deps import Deps
+from services.replies.jobs.poll import poll, poll_inbox
+from services.replies.jobs.sort import sort_inbound
 from tests.contract.bad_imap import HANG_UP, BadServer
 from tests.contract.replies_world import (
     Office,

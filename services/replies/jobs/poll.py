@@ -1,44 +1,27 @@
-"""What the clock starts: asking the mailboxes, and sorting what came. Bytes are stored before anything reads them."""
+"""Asking the mailboxes: what is new is stored, raw, with the cursor behind it. Never looks at what a message says."""
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from libs.schema.runtime.consume import OUTAGES
 from libs.schema.runtime.db import transaction
 from libs.schema.runtime.network import ForbiddenAddressError
-from libs.schema.runtime.service import Runtime
 from libs.schema.secrets import SecretError, open_secret
 from services.replies import imap
-from services.replies.effects import Sorting
-from services.replies.queries import mailboxes, messages
+from services.replies.deps import Deps
+from services.replies.queries import mailboxes
 from services.replies.queries.mailboxes import Cursor, DueInbox, NewRaw, Place
 from services.replies.rules.parse import parse_headers
-from services.replies.sessions import Sessions
-from services.replies.sorting import sort
 
 POLLS_AT_ONCE = 8
 DUE_AT_ONCE = 100  # mailboxes of one tick
-MAX_NEW_PER_POLL = (
-    1000  # messages of one folder; the rest waits for the next poll, so that no mailbox holds the others up
-)
-LOOK_BACK = timedelta(
-    days=3
-)  # before the first and after a lost cursor: INTERNALDATE is a day's matter (RFC 3501 §6.4.4)
-SORT_BATCH = 50
-MAX_ATTEMPTS = 3  # then the message is unreadable; its bytes stay
+# Messages of one folder; the rest waits for the next poll, so that no mailbox holds the others up.
+MAX_NEW_PER_POLL = 1000
+# Before the first and after a lost cursor: INTERNALDATE is a day's matter (RFC 3501 §6.4.4).
+LOOK_BACK = timedelta(days=3)
 _ROLES: tuple[imap.Role, ...] = ("INBOX", "Junk", "Sent")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deps(Runtime):
-    """What replies works with; `poll_interval` is business time."""
-
-    sessions: Sessions
-    poll_interval: timedelta
 
 
 async def poll(deps: Deps) -> bool:
@@ -172,41 +155,3 @@ def _identity(place: Place, fetched: imap.Fetched) -> bytes:
         named = "|".join(headers.first(name) for name in ("message-id", "date", "from"))
         return f"{named}|{fetched.found.size}".encode()
     return fetched.raw or f"{place.uidvalidity}|{fetched.found.uid}".encode()
-
-
-async def sort_inbound(deps: Deps) -> bool:
-    """Gives stored messages their one outcome, with all that follows from it; returns whether any got it.
-
-    Each message is one transaction. One that fails MAX_ATTEMPTS times becomes unreadable and its bytes stay.
-    """
-    async with transaction(deps.pool) as tx:
-        waiting = await messages.unsorted(tx, SORT_BATCH)
-    done = [await sort_message(deps, raw_id) for raw_id in waiting if not deps.stopping.is_set()]
-    return any(done)
-
-
-async def sort_message(deps: Deps, raw_id: UUID) -> bool:
-    """Sorts one stored message; False where it has its outcome already or another process works on it."""
-    try:
-        async with transaction(deps.pool) as tx:
-            raw = await messages.take_raw(tx, raw_id)
-            if raw is None:
-                return False
-            at = Sorting(tx=tx, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
-            outcome = await sort(at)
-            await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
-    except OUTAGES:
-        raise  # the database's trouble, not the message's
-    except Exception as error:  # noqa: BLE001 - whatever a message does to us, it must not hold up the others
-        await _count_failure(deps, raw_id, error)
-        return True
-    deps.log.info("message.sorted", raw_id=str(raw_id), inbox_id=str(raw.inbox_id), outcome=outcome.name)
-    return True
-
-
-async def _count_failure(deps: Deps, raw_id: UUID, error: Exception) -> None:
-    async with transaction(deps.pool) as tx:
-        attempts = await messages.count_attempt(tx, raw_id)
-        if attempts >= MAX_ATTEMPTS:
-            await messages.settle_raw(tx, raw_id, "unreadable", {"error": type(error).__name__}, deps.clock.now())
-    deps.log.error("message.not_sorted", raw_id=str(raw_id), attempts=attempts, exc_info=error)

@@ -1,29 +1,73 @@
-"""What a stored message is, and what follows from it: copy in Sent, report, complaint, own mail.
+"""Sorting what was stored: what each message is, and what follows from it: copy in Sent, report, complaint, own mail.
 
 Never trusts a message: only what is about an email of ours, by an id that nobody can guess, or comes from a person whom
-we wrote to (answers.py), changes anything (reliability.md B40).
+we wrote to (answer.py), changes anything (reliability.md B40).
 """
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from libs.schema.events.email import BounceBlocked, BounceEvent, BounceHard, BounceSoft, EmailComplained, EmailConfirmed
 from libs.schema.runtime.barrier import stop_people
-from services.replies.answers import sort_answer
-from services.replies.effects import Outcome, Sorting, told_of
-from services.replies.queries import sent
+from libs.schema.runtime.consume import OUTAGES
+from libs.schema.runtime.db import transaction
+from services.replies.deps import Deps
+from services.replies.jobs.answer import sort_answer
+from services.replies.outcomes import Outcome, Sorting, told_of
+from services.replies.queries import messages, sent
 from services.replies.queries.sent import SentEmail
 from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import read
 from services.replies.rules.parse import message_ids, parse_headers
 
+SORT_BATCH = 50
+MAX_ATTEMPTS = 3  # then the message is unreadable; its bytes stay
 KNOWN_DAYS = 60  # marks and providers' ids are looked for among the mailbox's sends of this time
 MAX_ID_CHARS = 255
 MAX_DIAGNOSTIC_CHARS = 200
 MAX_FEEDBACK_CHARS = 50
 
 _BOUNCES: dict[str, type[BounceEvent]] = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
+
+
+async def sort_inbound(deps: Deps) -> bool:
+    """Gives stored messages their one outcome, with all that follows from it; returns whether any got it.
+
+    Each message is one transaction. One that fails MAX_ATTEMPTS times becomes unreadable and its bytes stay.
+    """
+    async with transaction(deps.pool) as tx:
+        waiting = await messages.unsorted(tx, SORT_BATCH)
+    done = [await sort_message(deps, raw_id) for raw_id in waiting if not deps.stopping.is_set()]
+    return any(done)
+
+
+async def sort_message(deps: Deps, raw_id: UUID) -> bool:
+    """Sorts one stored message; False where it has its outcome already or another process works on it."""
+    try:
+        async with transaction(deps.pool) as tx:
+            raw = await messages.take_raw(tx, raw_id)
+            if raw is None:
+                return False
+            at = Sorting(tx=tx, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
+            outcome = await sort(at)
+            await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
+    except OUTAGES:
+        raise  # the database's trouble, not the message's
+    except Exception as error:  # noqa: BLE001 - whatever a message does to us, it must not hold up the others
+        await _count_failure(deps, raw_id, error)
+        return True
+    deps.log.info("message.sorted", raw_id=str(raw_id), inbox_id=str(raw.inbox_id), outcome=outcome.name)
+    return True
+
+
+async def _count_failure(deps: Deps, raw_id: UUID, error: Exception) -> None:
+    async with transaction(deps.pool) as tx:
+        attempts = await messages.count_attempt(tx, raw_id)
+        if attempts >= MAX_ATTEMPTS:
+            await messages.settle_raw(tx, raw_id, "unreadable", {"error": type(error).__name__}, deps.clock.now())
+    deps.log.error("message.not_sorted", raw_id=str(raw_id), attempts=attempts, exc_info=error)
 
 
 async def sort(at: Sorting) -> Outcome:

@@ -14,7 +14,7 @@ from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
 from libs.schema.runtime.barrier import stop_people
 from libs.schema.runtime.clock import new_id
-from services.replies.effects import Outcome, Sorting
+from services.replies.outcomes import Outcome, Sorting
 from services.replies.queries import effects as rows
 from services.replies.queries import sent
 from services.replies.queries.sent import SentEmail

@@ -1,0 +1,15 @@
+"""What the jobs of replies work with beside what every process has: the sessions, and how often to ask."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from libs.schema.runtime.service import Runtime
+from services.replies.sessions import Sessions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps(Runtime):
+    """What replies works with; `poll_interval` is business time."""
+
+    sessions: Sessions
+    poll_interval: timedelta

@@ -1,0 +1,6 @@
+"""What the clock starts in replies.
+
+poll    ask the mailboxes, store what is new
+sort    say once what each stored message is: copy in Sent, report, complaint, own mail
+answer  the part of sort that deals with people's and machines' answers
+"""
