@@ -35,7 +35,8 @@ CREATE TABLE event_log (
 );
 CREATE INDEX idx_event_log_unpublished ON event_log(position) WHERE stream_seq IS NULL;
 CREATE INDEX idx_event_log_subject ON event_log(team_id, subject, position);
-CREATE INDEX idx_event_log_team ON event_log(team_id, position);
+-- What a team reads through the API, in log order.
+CREATE INDEX idx_event_log_team ON event_log(team_id, stream_seq);
 
 -- Once only: a handler's transaction inserts here first.
 CREATE TABLE event_handled (

@@ -101,6 +101,8 @@ CREATE INDEX idx_send_ledger_unknown ON send_ledger(next_settle_at) WHERE state 
 -- Caps: what an inbox has sent lately.
 CREATE INDEX idx_send_ledger_caps ON send_ledger(inbox_id, committed_at) WHERE committed_at IS NOT NULL;
 CREATE INDEX idx_send_ledger_team_day ON send_ledger(team_id, committed_at) WHERE committed_at IS NOT NULL;
+-- A reply to the id that the provider gave.
+CREATE INDEX idx_send_ledger_provider_id ON send_ledger(team_id, provider_message_id) WHERE provider_message_id IS NOT NULL;
 CREATE INDEX idx_send_ledger_person ON send_ledger(team_id, lead_key);
 
 -- Stops are rows, inserted under the barrier lock in the transaction of the event that says why (design.md §9.4).

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 READ_OFFSET = "SELECT sandbox, clock_offset FROM installation"
+_ACQUIRE_TIMEOUT_S = 3.0  # as everywhere (runtime/db.py, which this file does not import: rules may import it)
 _SANDBOX_S = 0.1  # how late a process may see a sandbox's jump
 _REAL_S = 5.0  # elsewhere the offset is 0 for ever, unless somebody makes a sandbox of it
 
@@ -26,7 +27,8 @@ class Clock:
 
     async def refresh(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         """Reads the offset again, now."""
-        row = await pool.fetchrow(READ_OFFSET)
+        async with pool.acquire(timeout=_ACQUIRE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(READ_OFFSET)
         is_sandbox, self._offset = row or (False, timedelta(0))
         self._keep_s = _SANDBOX_S if is_sandbox else _REAL_S
         self._read_at = time.monotonic()

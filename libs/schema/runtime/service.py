@@ -116,10 +116,10 @@ async def run(service: Service) -> None:
         finally:
             runtime.stopping.set()
             await _end(parts, runtime.settings.drain_timeout_s)
+            if service.close is not None:
+                await service.close()  # what it still records is the relay's last work
             nothing_more.set()
             await _end([relay], FLUSH_S + 1)
-            if service.close is not None:
-                await service.close()
             await link.close()
             await close_pool(runtime.pool)
         runtime.log.info("service.stopped")

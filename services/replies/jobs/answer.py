@@ -92,7 +92,7 @@ async def _understood(at: Sorting, inbound: Inbound, writer: bytes | None) -> An
     """The answer with its email: by the ids that the message names, else by its writer's address."""
     since = at.raw.internal_date - timedelta(days=ADDRESS_DAYS)
     named = [*inbound.in_reply_to, *inbound.references]
-    known = await sent.by_message_id(at.tx, at.team_id, at.raw.inbox_id, named, since)
+    known = await sent.by_message_id(at.tx, at.team_id, named)
     by_id = {id_: email.email_id for email in known for id_ in email.message_ids}
     match = match_by_id(inbound.in_reply_to, inbound.references, by_id)
     if match is None and writer is not None:

@@ -24,7 +24,7 @@ from services.replies.rules.parse import message_ids, parse_headers
 
 SORT_BATCH = 50
 MAX_ATTEMPTS = 3  # then the message is unreadable; its bytes stay
-KNOWN_DAYS = 60  # marks and providers' ids are looked for among the mailbox's sends of this time
+KNOWN_DAYS = 60  # marks are looked for among the mailbox's sends of this time
 MAX_ID_CHARS = 255
 MAX_DIAGNOSTIC_CHARS = 200
 MAX_FEEDBACK_CHARS = 50
@@ -147,9 +147,9 @@ async def _sort_complaint(at: Sorting, feedback_type: str, email: SentEmail) -> 
 
 async def _find(at: Sorting, ids: Sequence[str], tokens: Sequence[str]) -> SentEmail | None:
     """The team's newest email under one of the ids or marks; both are ours and cannot be guessed."""
-    since = at.raw.internal_date - timedelta(days=KNOWN_DAYS)
-    found = await sent.by_message_id(at.tx, at.team_id, at.raw.inbox_id, ids, since)
+    found = await sent.by_message_id(at.tx, at.team_id, ids)
     if not found and tokens:
+        since = at.raw.internal_date - timedelta(days=KNOWN_DAYS)
         found = await sent.by_mark(at.tx, at.team_id, at.raw.inbox_id, tokens, since)
     return found[0] if found else None
 

@@ -61,19 +61,16 @@ WHERE message_id = ANY($1::text[])
 UNION
 SELECT send_id
 FROM send_ledger
-WHERE inbox_id = $2
-    AND committed_at >= $3
+WHERE team_id = $2
     AND provider_message_id = ANY($1::text[])
 """
 
 
-async def by_message_id(
-    tx: Tx, team_id: UUID, inbox_id: UUID, message_ids: Sequence[str], since: datetime
-) -> list[SentEmail]:
-    """The team's emails under these Message-IDs: ours, or given by the mailbox's provider since then. Newest first."""
+async def by_message_id(tx: Tx, team_id: UUID, message_ids: Sequence[str]) -> list[SentEmail]:
+    """The team's emails under these Message-IDs: ours, or given by a mailbox's provider. Newest first."""
     if not message_ids:
         return []
-    found = await tx.fetch(IDS_BY_MESSAGE_ID, list(message_ids), inbox_id, since)
+    found = await tx.fetch(IDS_BY_MESSAGE_ID, list(message_ids), team_id)
     return await _read(tx, team_id, [row["email_id"] for row in found])
 
 
