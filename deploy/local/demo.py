@@ -22,11 +22,11 @@ from deploy.local.stream import opened
 from libs.schema.runtime.db import Pool, close_pool, open_pool
 from services.analytics.rebuild import rebuild
 
-# When the sender is killed: messages past the point of no return, as shares of the leads.
+# When the sender is killed: accepted messages, as shares of the leads.
 KILL_AT = (0.2, 0.7, 1.3)
 KILL_LOOK_S = 0.005
 IS_FLYING = """
-SELECT (SELECT count(*) FROM send_ledger WHERE committed_at IS NOT NULL) >= $1
+SELECT (SELECT count(*) FROM send_ledger WHERE state = 'accepted') >= $1
     AND EXISTS (SELECT FROM send_ledger WHERE state IN ('claimed', 'in_data'))
 """
 LOOK = """

@@ -37,7 +37,6 @@ async def test_a_campaign_ends_as_its_people_behave_and_no_promise_is_broken() -
     assert [receipt["replies"], receipt["bounces"], receipt["unsubscribes"]] == answers
     # a sender killed between the point of no return and the dot leaves an end that nobody saw; nothing is sent again
     assert accepted - receipt["unknown"] <= receipt["accepted"] <= accepted
-    assert receipt["unknown"] <= 3
     assert (receipt["duplicates"], receipt["sent_after_stop"]) == (0, 0)
     assert receipt["event_log"] == receipt["stream"] > 0
     assert receipt["email_events"] > 0

@@ -18,8 +18,8 @@ from deploy.local.stream import opened
 from tests.command import without_settings
 from tests.support import eventually
 
-START_TIMEOUT_S = 120.0  # six interpreters beside the other tests
-STOP_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0  # five interpreters beside whatever else the machine does
+STOP_TIMEOUT_S = 120.0
 
 
 class Launcher:
@@ -62,7 +62,7 @@ async def test_what_up_prints_is_there_and_a_second_start_goes_on_with_it(tmp_pa
     finally:
         ended = await first.end(signal.SIGTERM)
     assert ended == (0, b"")
-    for name in ("secrets.json", "access.json", "mail/tls/server-key.pem"):
+    for name in ("secrets.json", "access.json", "mail/server-key.pem"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     second = await Launcher.start(tmp_path)
     try:
