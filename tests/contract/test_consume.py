@@ -29,6 +29,12 @@ from tests.support import eventually, role_url
 DURABLE = "webhooks"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _json_logs() -> None:
+    """What a process does; structlog's own way of showing a traceback takes longer than these tests."""
+    telemetry.configure("test", log_level="error", otlp_endpoint=None)
+
+
 @pytest.fixture
 async def link(nats_streams: str) -> AsyncIterator[StreamLink]:
     async with linked(nats_streams) as link:
@@ -291,7 +297,6 @@ async def test_handlers_go_on_after_nats_was_killed(tmp_path: Path, owner: Conne
 async def test_the_trace_of_the_recording_goes_on_in_the_handler(
     owner: Connection, pool: Pool, link: StreamLink, nats_url: str
 ) -> None:
-    telemetry.configure("test", log_level="error", otlp_endpoint=None)
     seen: list[tuple[int, int | None]] = []
 
     async def handler(_: Tx, envelope: Envelope, __: CampaignCompleted) -> None:
