@@ -120,29 +120,37 @@ async def test_a_second_signal_ends_the_process_at_once(database: str, nats_stre
         assert time.monotonic() - at < 5
 
 
-async def test_a_process_works_together_and_its_output_holds_no_secret(
-    database: str, owner: Connection, nats_streams: str
+async def test_a_process_works_without_nats_is_ready_when_it_comes_and_tells_no_secret(
+    database: str, owner: Connection, tmp_path: Path
 ) -> None:
-    async with started(database, nats_streams, log_level="debug") as process:
+    server = await Nats.start(tmp_path / "own")
+    await ensure_streams(server.url)
+    await server.stop()
+    async with started(database, server.url, log_level="debug") as process:
+        await eventually(lambda: recorded(owner), timeout_s=20)
+        answer = await process.get("/readyz")
+        assert answer is not None
+        assert (answer.status_code, answer.json()) == (503, {"postgres": True, "nats": False, "not_draining": True})
+        server = await Nats.start(tmp_path / "own", port=server.port)
         await eventually(process.is_ready)
         await eventually(lambda: handled(owner))
-        alive = await process.get("/livez")
+        alive, metrics = await process.get("/livez"), await process.get("/metrics")
         assert alive is not None
-        assert alive.json() == {"alive": True, "stuck": []}
-        metrics = await process.get("/metrics")
         assert metrics is not None
+        assert alive.json() == {"alive": True, "stuck": []}
         for name in ("coldstream_handler_duration_seconds_count", "coldstream_events_published_total"):
             assert f"\n{name}" in metrics.text
         process.process.send_signal(signal.SIGINT)
         assert await process.ended() == 0
-    cause = await owner.fetchrow(
+    await server.stop()
+    effect = await owner.fetchrow(
         """SELECT effect.body::jsonb ->> 'correlationid' AS correlation, cause.event_id
         FROM event_log effect JOIN event_log cause ON cause.event_id = (effect.body::jsonb ->> 'causationid')::uuid
         WHERE effect.type = 'campaign.paused' LIMIT 1"""
     )
-    assert cause is not None
-    assert cause["correlation"] == str(cause["event_id"])
-    nats_password = nats_streams.partition("@")[0].rpartition(":")[2]
+    assert effect is not None
+    assert effect["correlation"] == str(effect["event_id"])
+    nats_password = server.url.partition("@")[0].rpartition(":")[2]
     secrets = ["canary-in-a-field", "test-analytics", nats_password, SECRET_KEY.decode(), PEPPER.decode()]
     secrets += [base64.b64encode(key).decode() for key in (SECRET_KEY, PEPPER)]
     assert [secret for secret in secrets if secret.encode() in process.raw] == []
@@ -151,23 +159,6 @@ async def test_a_process_works_together_and_its_output_holds_no_secret(
 
 async def handled(owner: Connection) -> bool:
     return await owner.fetchval("SELECT count(*) FROM event_handled") > 3
-
-
-async def test_a_process_works_without_nats_and_is_ready_when_it_comes(
-    database: str, owner: Connection, tmp_path: Path
-) -> None:
-    server = await Nats.start(tmp_path / "own")
-    await ensure_streams(server.url)
-    await server.stop()
-    async with started(database, server.url) as process:
-        await eventually(lambda: recorded(owner))
-        answer = await process.get("/readyz")
-        assert answer is not None
-        assert (answer.status_code, answer.json()["nats"], answer.json()["postgres"]) == (503, False, True)
-        server = await Nats.start(tmp_path / "own", port=server.port)
-        await eventually(process.is_ready)
-        await eventually(lambda: handled(owner))
-    await server.stop()
 
 
 async def recorded(owner: Connection) -> bool:
