@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LINES := 400
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo check format-check lint types imports sizes test bench drill lock golden
+.PHONY: help setup up demo check format-check lint types imports sizes test bench drill lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
