@@ -24,7 +24,7 @@ from services.analytics.rebuild import rebuild
 
 # When the sender is killed: accepted messages, as shares of the leads.
 KILL_AT = (0.2, 0.7, 1.3)
-KILL_LOOK_S = 0.005
+KILL_LOOK_S = 0.02
 IS_FLYING = """
 SELECT (SELECT count(*) FROM send_ledger WHERE state = 'accepted') >= $1
     AND EXISTS (SELECT FROM send_ledger WHERE state IN ('claimed', 'in_data'))
@@ -132,5 +132,5 @@ def _sandbox() -> Sandbox:
     """Begins next Monday, before anybody's window opens."""
     today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
     return Sandbox(
-        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), idle_factor=0.25
+        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), idle_factor=0.4
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import msgspec
+from nats.errors import Error as NatsError
 
 from deploy.local.sandbox.control import Control
 from libs.schema.events import STREAM
@@ -19,9 +20,9 @@ from libs.schema.runtime.streams import StreamLink
 STEP = timedelta(seconds=120)
 # When nobody has to be mailed meanwhile, people's answers are taken together like this.
 ANSWERS_STEP = timedelta(minutes=20)
-# After the last mail: the sender calls it delivered a day later, if no bounce came.
-GRACE = timedelta(hours=25)
-POLL_S = 0.03
+# The sender calls a mail delivered when no bounce has come for a day.
+DELIVERED_AFTER = timedelta(hours=24)
+POLL_S = 0.05
 STUCK_S = 90.0  # a killed sender needs some seconds; what stands still for longer does not move by itself
 CONSUMER = "sender"
 # A mailbox is asked every 60 s; one that has not been for longer is still to be asked at this instant.
@@ -47,6 +48,7 @@ SELECT
     (SELECT count(*) FROM campaigns AS c WHERE c.status = 'active' AND NOT EXISTS (
         SELECT FROM enrollments AS e WHERE e.campaign_id = c.id AND e.state IN ('active', 'held'))) AS unfinished,
     (SELECT count(*) FROM inbound_raw WHERE outcome IS NULL) AS unsorted,
+    (SELECT count(*) FROM emails WHERE status = 'sent' AND sent_at <= $3) AS undelivered,
     (SELECT count(*) FROM inboxes
         WHERE deleted_at IS NULL AND coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
 """
@@ -57,7 +59,15 @@ SELECT least(
     (SELECT min(greatest(next_at, held_until)) FROM enrollments WHERE state = 'active' AND next_at IS NOT NULL)
 )
 """
+LAST_SENT = "SELECT max(sent_at) FROM emails WHERE status = 'sent'"
 COUNT_OPEN = "SELECT count(*) FROM enrollments WHERE state IN ('active', 'held')"
+OUTAGES = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    NatsError,
+)
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +81,10 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     unplanned: int
     unfinished: int  # campaigns whose leads are not in yet, or all at their end
     unsorted: int
+    undelivered: int  # sent a day ago without a bounce, and not told as delivered yet
     unpolled: int
     unhandled: int = 0
-    undelivered: bool = False
+    unanswered: bool = False  # the world's people have not done what is due
 
     @property
     def is_quiet(self) -> bool:
@@ -109,7 +120,7 @@ class Driver:
 
     @classmethod
     async def open(cls, pool: Pool, link: StreamLink, world: Control) -> "Driver":
-        """A driver from where the installation's clock is; the pool is the owner's, the installation a sandbox."""
+        """A driver from where the sandbox's clock is; the pool is the owner's."""
         offset = await pool.fetchval(READ_OFFSET)
         await world.set_offset(offset)
         return cls(pool, link, world, offset)
@@ -121,20 +132,27 @@ class Driver:
     async def play(self) -> None:
         """Goes from due instant to due instant until every enrollment is at its end and nothing more will come.
 
+        A server that is being started again is waited for.
+
         Raises:
             StuckError: something stayed undone for STUCK_S.
 
         """
+        failing_since: float | None = None
         while True:
-            await self.settle()
-            due = await self._next_due()
-            if due is None and await self._pool.fetchval(COUNT_OPEN):
-                raise StuckError("enrollments are open, and nothing will ever fall due for them")
-            if due is None:
-                break
-            await self.jump(due)
-        await self.jump(self.now() + GRACE)
-        await self.settle()
+            try:
+                await self.settle()
+                due = await self._next_due()
+                if due is None:
+                    return
+                await self.jump(due)
+            except OUTAGES:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > STUCK_S:
+                    raise
+                await asyncio.sleep(POLL_S)
+            else:
+                failing_since = None
 
     async def settle(self) -> None:
         """Returns when everything that is due has been done.
@@ -161,7 +179,7 @@ class Driver:
     async def look(self) -> Waiting:
         """What is left to do at this instant; the costlier questions are asked only when the cheaper ones are quiet."""
         now = self.now()
-        row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN)
+        row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN, now - DELIVERED_AFTER)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         waiting = to_struct(Waiting, row)
         if not waiting.is_quiet:
@@ -170,14 +188,24 @@ class Driver:
         return msgspec.structs.replace(
             waiting,
             unhandled=(consumer.num_pending or 0) + (consumer.num_ack_pending or 0),
-            undelivered=not (await self._world.state()).quiet,
+            unanswered=not (await self._world.state()).quiet,
         )
 
     async def _next_due(self) -> datetime | None:
-        """The next instant worth going to; None when nothing will ever fall due."""
+        """The next instant worth going to; None when nothing will ever fall due.
+
+        Raises:
+            StuckError: and yet somebody is not at their end.
+
+        """
         now = self.now()
         ours = await self._pool.fetchval(NEXT_DUE)
         theirs = (await self._world.state()).next_due
         instants = [max(ours, now + STEP)] if ours else []
         instants += [max(theirs, now + ANSWERS_STEP)] if theirs else []
-        return min(instants, default=None)
+        if instants:
+            return min(instants)
+        if await self._pool.fetchval(COUNT_OPEN):
+            raise StuckError("enrollments are open, and nothing will ever fall due for them")
+        last_sent: datetime | None = await self._pool.fetchval(LAST_SENT)
+        return last_sent and last_sent + DELIVERED_AFTER + STEP

@@ -1,11 +1,10 @@
 """The demo's receipt: what four independent sources say of the same campaign, and which promises are broken.
 
 Each figure has one source: the SMTP server's own log (accepted, duplicates, sent_after_stop), the sender's rows (leads,
-unknown), the stream (replies, bounces, unsubscribes, stream), the projections' tables (email_events). Must never take
-one source's word for another's.
+unknown), the journal (event_log), the stream (stream), the projections (replies, bounces, unsubscribes, email_events).
+What two of them know is compared, and must never be taken from one for the other.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -17,8 +16,8 @@ import msgspec
 
 from deploy.local.sandbox.log import Outcome, accepted, duplicates, read_log
 from deploy.local.stream import opened, read_all
-from libs.schema.events import open_envelope, open_event
-from libs.schema.events.email import BounceBlocked, BounceHard, BounceSoft, EmailComplained
+from libs.schema.events import Event, open_envelope, open_event
+from libs.schema.events.email import BounceHard, BounceSoft, EmailComplained
 from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
 from libs.schema.runtime.db import Pool
@@ -49,6 +48,9 @@ SELECT
     (SELECT count(*) FROM enrollments WHERE state IN ('active', 'held')) AS open,
     (SELECT count(*) FROM event_log) AS event_log,
     (SELECT count(*) FROM email_events) AS email_events,
+    (SELECT sum(replied_count) FROM campaigns) AS replies,
+    (SELECT sum(bounced_count) FROM campaigns) AS bounces,
+    (SELECT sum(unsubscribed_count) FROM campaigns) AS unsubscribes,
     (SELECT count(*) FROM parked) AS parked
 """
 
@@ -75,9 +77,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What the stream says."""
 
     messages: int
-    types: Mapping[str, int]
-    replies: int  # by people, not by machines
     counted: int  # events that belong into email_events
+    replies: int  # by people, not by machines
+    bounced: int  # emails that a bounce says did not arrive
+    unsubscribed: int
     stopped: Mapping[UUID, datetime]  # when each lead's sequence was ended from outside, for the first time
 
 
@@ -100,9 +103,9 @@ async def count(pool: Pool, nats_url: str, smtp_log: Path, *, rebuild_equal: boo
     receipt = Receipt(
         leads=rows["leads"],
         accepted=len(accepted(outcomes)),
-        replies=told.replies,
-        bounces=sum(told.types.get(kind.TYPE, 0) for kind in (BounceHard, BounceSoft, BounceBlocked)),
-        unsubscribes=told.types.get(LeadUnsubscribed.TYPE, 0),
+        replies=rows["replies"],
+        bounces=rows["bounces"],
+        unsubscribes=rows["unsubscribes"],
         unknown=sum(row["state"] == "unknown" or row["resolved_by"] == "expired" for row in ledger),
         duplicates=sum(duplicates(outcomes).values()),
         sent_after_stop=sum(_came_too_late(outcome, stopped) for outcome in accepted(outcomes)),
@@ -122,27 +125,31 @@ async def count(pool: Pool, nats_url: str, smtp_log: Path, *, rebuild_equal: boo
 
 
 async def _listen(nats_url: str) -> Told:
-    types: Counter[str] = Counter()
+    events: list[tuple[datetime, Event]] = []
+    async with opened(nats_url) as link, aclosing(read_all(link, upto=(await link.state()).last_seq)) as batches:
+        async for batch in batches:
+            envelopes = [open_envelope(message.body) for message in batch]
+            events += [(envelope.time, open_event(envelope)) for envelope in envelopes]
+    replies = [event for _, event in events if _is_by_a_person(event)]
     stopped: dict[UUID, datetime] = {}
-    replies = counted = 0
-    messages = 0
-    async with opened(nats_url) as link:
-        last_seq = (await link.state()).last_seq
-        async with aclosing(read_all(link, upto=last_seq)) as batches:
-            async for batch in batches:
-                messages += len(batch)
-                for message in batch:
-                    envelope = open_envelope(message.body)
-                    event = open_event(envelope)
-                    types[envelope.type] += 1
-                    counted += envelope.type in IN_EMAIL_EVENTS and getattr(event, "email_id", None) is not None
-                    by_person = isinstance(event, ReplyReceived) and event.intent not in AUTOMATIC
-                    replies += by_person
-                    if by_person or isinstance(event, ENDING):
-                        lead_id = getattr(event, "lead_id", None)
-                        if lead_id is not None:
-                            stopped.setdefault(lead_id, envelope.time)
-    return Told(messages=messages, types=types, replies=replies, counted=counted, stopped=stopped)
+    for at, event in events:
+        lead_id = getattr(event, "lead_id", None)
+        if lead_id is not None and (isinstance(event, ENDING) or _is_by_a_person(event)):
+            stopped.setdefault(lead_id, at)
+    return Told(
+        messages=len(events),
+        counted=sum(
+            event.TYPE in IN_EMAIL_EVENTS and getattr(event, "email_id", None) is not None for _, event in events
+        ),
+        replies=len(replies),
+        bounced=len({event.email_id for _, event in events if isinstance(event, BounceHard | BounceSoft)}),
+        unsubscribed=sum(isinstance(event, LeadUnsubscribed) for _, event in events),
+        stopped=stopped,
+    )
+
+
+def _is_by_a_person(event: Event) -> bool:
+    return isinstance(event, ReplyReceived) and event.intent not in AUTOMATIC
 
 
 def _came_too_late(outcome: Outcome, stopped: Mapping[str, datetime]) -> bool:
@@ -157,6 +164,11 @@ def _broken(receipt: Receipt, told: Told) -> list[str]:
         f"the journal has {receipt.event_log} events, the stream {receipt.stream}": receipt.event_log != receipt.stream,
         f"email_events has {receipt.email_events} rows, the stream tells {told.counted}": (
             receipt.email_events != told.counted
+        ),
+        f"{receipt.replies} replies are counted, the stream tells {told.replies}": receipt.replies != told.replies,
+        f"{receipt.bounces} bounces are counted, the stream tells {told.bounced}": receipt.bounces != told.bounced,
+        f"{receipt.unsubscribes} opt-outs are counted, the stream tells {told.unsubscribed}": (
+            receipt.unsubscribes != told.unsubscribed
         ),
         "a rebuild from the first event differs from the live rows": not receipt.rebuild_equal,
     }

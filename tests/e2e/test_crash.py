@@ -1,12 +1,13 @@
 """SIGKILL for sender, replies, analytics, api and whoever relays, at random moments of a running campaign.
 
 The judge is the SMTP server's own log: nothing twice, nothing after a stop, and everybody got what was due at the end.
-Few kills by default, many with COLDSTREAM_DRILL=1 (`make drill`).
+Few kills by default, many with COLDSTREAM_DRILL=1 (`make drill`), and then of PostgreSQL and NATS too.
 """
 
 import asyncio
 import os
 import random
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psutil
 from nats.aio.msg import Msg
 
 from deploy.local.demo import Play
+from deploy.local.driver import OUTAGES
 from deploy.local.platform import ROLES, Platform
 from libs.schema.events import open_envelope
 from libs.schema.runtime.db import Pool
@@ -23,6 +25,7 @@ from tests.e2e.test_demo import expected
 DRILL = "COLDSTREAM_DRILL" in os.environ
 LEADS, KILLS = (300, 200) if DRILL else (30, 12)
 RELAY = "relay"
+VICTIMS = [*ROLES, RELAY, *(["postgres", "nats"] if DRILL else [])]
 RELAY_PORT = """
 SELECT a.client_port
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -40,9 +43,8 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
         await listener.subscribe("email.sent.*", cb=hear)  # pyright: ignore[reportUnknownMemberType] - the same
         while killed.total() < KILLS:
             await asyncio.sleep(chance.uniform(0.1, 2.0))
-            victim = chance.choice([*ROLES, RELAY])
-            name = await relaying(platform, pool) if victim == RELAY else victim
-            if name is not None and platform.children[name].kill():
+            victim = chance.choice(VICTIMS)
+            if await kill(platform, pool, victim):
                 killed[victim] += 1
 
     heard: list[bytes] = []
@@ -64,9 +66,21 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
     assert killed.total() >= KILLS / 2, story  # a campaign that is over sooner has still been hit
 
 
+async def kill(platform: Platform, pool: Pool, victim: str) -> bool:
+    """SIGKILL for a role, a server, or the child that relays; True when there was one."""
+    if victim in platform.servers:
+        os.kill(platform.servers[victim].pid, signal.SIGKILL)
+        return True
+    name = await relaying(platform, pool) if victim == RELAY else victim
+    return name is not None and platform.children[name].kill()
+
+
 async def relaying(platform: Platform, pool: Pool) -> str | None:
     """The child whose connection holds the relay's lock just now."""
-    port = await pool.fetchval(RELAY_PORT)
+    try:
+        port = await pool.fetchval(RELAY_PORT)
+    except OUTAGES:  # PostgreSQL was the last victim
+        return None
     for name, child in platform.children.items():
         if child.pid is not None and port in local_ports(child.pid):
             return name
