@@ -1,6 +1,7 @@
 """What is recorded lies in the journal with the rows it explains, byte for byte as on the stream, or not at all."""
 
-from uuid import UUID
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import msgspec
@@ -10,10 +11,28 @@ from libs.schema.events.base import open_envelope, open_event
 from libs.schema.events.campaign import CampaignCompleted, CampaignPaused
 from libs.schema.events.inbox import InboxPaused
 from libs.schema.runtime.clock import new_id
-from libs.schema.runtime.db import Connection, Tx, open_pool, transaction
+from libs.schema.runtime.db import Connection, prepare_connection
 from libs.schema.runtime.outbox import MAX_EVENT_BYTES, EventTooLargeError, Fact, record, record_all
 from tests.contract.journal import NOW, TEAM, numbered
 from tests.support import role_url
+
+
+@pytest.fixture
+async def owner(module_database: str) -> AsyncIterator[Connection]:
+    """The owner in a transaction that is rolled back: nothing here needs a commit."""
+    async with rolled_back(module_database) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def rolled_back(url: str) -> AsyncGenerator[Connection]:
+    connection = await asyncpg.connect(url)
+    await prepare_connection(connection)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
 
 
 async def test_an_event_is_entered_with_its_bytes_and_its_cause(owner: Connection) -> None:
@@ -77,27 +96,17 @@ async def test_an_event_that_the_stream_would_refuse_is_refused_here(owner: Conn
 
 
 @pytest.mark.parametrize("service", ["api", "sender", "warmup", "replies", "analytics"])
-async def test_every_service_may_record_and_none_may_change_what_is_recorded(database: str, service: str) -> None:
-    pool = await open_pool(role_url(database, service), application_name="test")
-
-    async def try_to(sql: str, *args: UUID) -> None:
-        async with transaction(pool) as tx:
-            await tx.execute(sql, *args)
-
-    try:
-        async with transaction(pool) as tx:
-            (id_,) = await record_one(tx)
-        await try_to("UPDATE event_log SET stream_seq = 1 WHERE event_id = $1", id_)
+async def test_every_service_may_record_and_none_may_change_what_is_recorded(
+    module_database: str, service: str
+) -> None:
+    async with rolled_back(role_url(module_database, service)) as connection:
+        (id_,) = await record(connection, TEAM, numbered(1), by="test", at=NOW)
+        await connection.execute("UPDATE event_log SET stream_seq = 1 WHERE event_id = $1", id_)
         for sql in (
             "UPDATE event_log SET type = 'x' WHERE event_id = $1",
             "UPDATE event_log SET body = '{}'::json WHERE event_id = $1",
             "DELETE FROM event_log WHERE event_id = $1",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await try_to(sql, id_)
-    finally:
-        await pool.close()
-
-
-async def record_one(tx: Tx) -> list[UUID]:
-    return await record(tx, TEAM, numbered(1), by="test", at=NOW)
+                async with connection.transaction():
+                    await connection.execute(sql, id_)
