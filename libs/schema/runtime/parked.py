@@ -71,7 +71,8 @@ async def park(tx: Tx, consumer: str, poison: Poison) -> None:
 
 async def retry_parked(pool: Pool, *, consumer: str | None = None, event_id: UUID | None = None) -> int:
     """Asks the owners to run these parked events again (none named: all of them); returns how many were asked for."""
-    return int((await pool.execute(ASK, consumer, event_id)).rpartition(" ")[2])
+    async with transaction(pool) as tx:
+        return int((await tx.execute(ASK, consumer, event_id)).rpartition(" ")[2])
 
 
 async def asked_retries(pool: Pool, consumer: str) -> list[Retry]:

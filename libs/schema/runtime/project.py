@@ -111,7 +111,8 @@ class Projector:
 
     async def _find_place(self, offset: Offset, last: UUID) -> bool:
         """Looks in the journal for the place of the last applied event on the new stream; False until it is there."""
-        place = max(await self.pool.fetchval(PLACE_IN_LOG, last) or 0, 0)  # negative: not published again yet
+        async with transaction(self.pool) as tx:
+            place = max(await tx.fetchval(PLACE_IN_LOG, last) or 0, 0)  # negative: not published again yet
         self._offset = None  # a restored database may have moved it
         if not place or not begins_with(await self.link.read(place, 1), place, last):
             if not self._is_waiting:

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -40,7 +40,6 @@ PROJECTION_LAG: Final = Gauge("coldstream_projection_lag_seconds", "Age of the e
 PROJECTION_POSITION: Final = Gauge("coldstream_projection_position", "Last stream sequence applied", ["projection"])
 LOOP_ERRORS: Final = Counter("coldstream_loop_errors_total", "Ticks that raised", ["service", "loop"])
 LEASE_HELD: Final = Gauge("coldstream_lease_held", "1 where this process is the elected one", ["role"])
-INVARIANT_BROKEN: Final = Counter("coldstream_invariant_violations_total", "Must stay 0", ["invariant"])
 BUILD: Final = Gauge("coldstream_build_info", "Which release runs", ["version"])
 
 # What must not stand in a log line, whatever somebody passes to it; a field of these names is masked.
@@ -125,11 +124,6 @@ def handling(consumer: str, envelope: Envelope) -> Generator[Span]:
         ) as current,
     ):
         yield current
-
-
-def failed(current: Span, error: Exception) -> None:
-    """Marks the span whose error is dealt with here and goes no further."""
-    current.set_status(StatusCode.ERROR, type(error).__name__)
 
 
 def logger(**bound: str) -> structlog.stdlib.BoundLogger:
