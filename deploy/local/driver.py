@@ -88,8 +88,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is left to do before time goes on."""
-        return not any(msgspec.structs.astuple(self))
+        """Whether nothing is left to do before time goes on; what is only to be counted can be counted later."""
+        return not any(msgspec.structs.astuple(msgspec.structs.replace(self, unprojected=0)))
 
 
 class StuckError(Exception):
@@ -144,7 +144,7 @@ class Driver:
                 await self.settle()
                 due = await self._next_due()
                 if due is None:
-                    return
+                    return await self.settle(and_count=True)
                 await self.jump(due)
             except OUTAGES:
                 failing_since = failing_since or time.monotonic()
@@ -154,15 +154,15 @@ class Driver:
             else:
                 failing_since = None
 
-    async def settle(self) -> None:
-        """Returns when everything that is due has been done.
+    async def settle(self, *, and_count: bool = False) -> None:
+        """Returns when everything that is due has been done, and if asked for, when the projections have counted it.
 
         Raises:
             StuckError: the same things stayed undone for STUCK_S.
 
         """
         seen, since = None, time.monotonic()
-        while not (waiting := await self.look()).is_quiet:
+        while not (waiting := await self.look()).is_quiet or (and_count and waiting.unprojected):
             if waiting != seen:
                 seen, since = waiting, time.monotonic()
             elif time.monotonic() - since > STUCK_S:

@@ -34,6 +34,7 @@ SERVICES = ("api", "sender", "warmup", "replies", "analytics")  # each has its o
 ROLES = ("api", "sender", "replies", "analytics")  # what runs; warm-up and webhooks have nothing to do yet
 # First nobody new is let in, then what is under way is finished, then it is counted; the world goes last.
 DRAIN_ORDER = (("api",), ("sender", "replies"), ("analytics",), ("mail",))
+FOLLOW_THE_CLOCK = ("sender", "replies")  # on whom a jump of business time waits
 MAIL_PORTS = ("smtp", "imap", "control")
 PORTS = ("api", "public", "postgres", "nats", *MAIL_PORTS)
 MAIL = "mail"  # the sandbox world's folder
@@ -205,7 +206,7 @@ def _make(directory: Path) -> Path:
 
 def _role(ground: _Ground, role: str, sandbox: Sandbox | None) -> Supervised:
     environment = ground.environment(role)
-    if sandbox is not None:
+    if sandbox is not None and role in FOLLOW_THE_CLOCK:
         environment["COLDSTREAM_IDLE_FACTOR"] = str(sandbox.idle_factor)
     return Supervised(
         name=role,
