@@ -36,7 +36,7 @@ SELECT
     (SELECT count(*) FROM enrollments WHERE state IN ('stopped', 'failed')) AS stopped,
     (SELECT count(*) FROM send_ledger WHERE state = 'accepted') AS accepted,
     (SELECT count(*) FROM send_ledger WHERE state = 'unknown') AS unknown,
-    (SELECT count(*) FROM replies) AS replies,
+    (SELECT count(*) FROM replies) AS answers,
     (SELECT count(*) FROM event_log) AS events
 """
 
@@ -53,7 +53,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     stopped: int
     accepted: int
     unknown: int
-    replies: int
+    answers: int
     events: int
     restarts: int
 

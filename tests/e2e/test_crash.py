@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from deploy.local.demo import Play
 from deploy.local.driver import OUTAGES
 from deploy.local.platform import ROLES, Platform
+from deploy.local.revival import is_alive
 from libs.schema.events import open_envelope
 from libs.schema.runtime.db import Pool
 from tests.e2e.test_demo import expected
@@ -69,8 +70,10 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
 async def kill(platform: Platform, pool: Pool, victim: str) -> bool:
     """SIGKILL for a role, a server, or the child that relays; True when there was one."""
     if victim in platform.servers:
-        os.kill(platform.servers[victim].pid, signal.SIGKILL)
-        return True
+        is_there = is_alive(platform.servers[victim].pid)
+        if is_there:
+            os.kill(platform.servers[victim].pid, signal.SIGKILL)
+        return is_there
     name = await relaying(platform, pool) if victim == RELAY else victim
     return name is not None and platform.children[name].kill()
 
