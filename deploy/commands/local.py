@@ -16,7 +16,9 @@ from rich.live import Live
 from rich.table import Table
 
 from deploy.commands.terminal import DONE, NO, UNREACHED, carry_out, print_json, print_line, progress
+from deploy.local.client import ApiError
 from deploy.local.demo import Play, Scene
+from deploy.local.driver import StuckError
 from deploy.local.platform import Platform, Ready, Say
 from deploy.local.ports import PortTakenError
 from deploy.local.processes import ProcessError
@@ -48,6 +50,9 @@ def _launch(work: Coroutine[Any, Any, int]) -> int:
     except (ServerError, ProcessError, PortTakenError) as error:
         progress.print(str(error), markup=False)
         return UNREACHED
+    except (StuckError, ApiError) as error:
+        progress.print(f"BROKEN: {error}", style="red", markup=False)
+        return NO
 
 
 async def _up(directory: Path, *, api_port: int, as_json: bool) -> int:

@@ -19,6 +19,7 @@ from deploy.local.driver import Driver
 from deploy.local.platform import Platform, Sandbox, Say
 from deploy.local.receipt import Counted, count
 from deploy.local.stream import opened
+from deploy.local.verify import verify_sends
 from libs.schema.runtime.db import Pool, close_pool, open_pool
 from services.analytics.rebuild import rebuild
 
@@ -94,14 +95,7 @@ class Play:
             self._say(
                 f"everybody is at their end, on {self._driver.now():%d %B %Y}, after {platform.restarts} restarts"
             )
-            difference = await rebuild(platform.url_of("analytics"), platform.ready.nats_url)
-            return await count(
-                self._pool,
-                platform.ready.nats_url,
-                platform.smtp_log,
-                rebuild_equal=difference.equal,
-                seconds=time.monotonic() - began,
-            )
+            return await self._count(platform, self._pool, began)
 
     async def look(self) -> Scene | None:
         """What the live table shows; None before there is a campaign."""
@@ -110,6 +104,16 @@ class Play:
         row = await self._pool.fetchrow(LOOK)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         return Scene(**row, business_time=self._driver.now(), restarts=self._platform.restarts)
+
+    async def _count(self, platform: Platform, pool: Pool, began: float) -> Counted:
+        """The receipt, and what verify-sends finds beside it."""
+        nats_url = platform.ready.nats_url
+        difference = await rebuild(platform.url_of("analytics"), nats_url)
+        verdict = await verify_sends(platform.ready.database_url, nats_url)
+        seconds = time.monotonic() - began
+        counted = await count(pool, nats_url, platform.smtp_log, rebuild_equal=difference.equal, seconds=seconds)
+        found = [f"{each.between} disagree about {each.id}: {each.text}" for each in verdict.disagreements]
+        return msgspec.structs.replace(counted, broken=counted.broken + found)
 
     async def _play(self, platform: Platform, driver: Driver, pool: Pool) -> None:
         breaking = asyncio.create_task(self._chaos(platform, pool))

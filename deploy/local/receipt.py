@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from deploy.local.sandbox.log import Outcome, accepted, duplicates, read_log
@@ -20,7 +19,7 @@ from libs.schema.events import Event, open_envelope, open_event
 from libs.schema.events.email import BounceHard, BounceSoft, EmailComplained
 from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
-from libs.schema.runtime.db import Pool
+from libs.schema.runtime.db import Pool, to_struct
 
 # From the commit of T2 to the dot; a stop that commits in between is too late for that message (reliability.md §2.1).
 DOT_ALLOWANCE = timedelta(seconds=5)
@@ -73,6 +72,19 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How the ledger has one send."""
+
+    message_id: str
+    state: str
+    resolved_by: str | None
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether there is evidence for what became of it."""
+        return self.state != "unknown" and self.resolved_by != "expired"
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What the stream says."""
 
@@ -94,7 +106,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 async def count(pool: Pool, nats_url: str, smtp_log: Path, *, rebuild_equal: bool, seconds: float) -> Counted:
     """The receipt of what has happened so far; everything must be quiet. The pool is the owner's."""
     outcomes = read_log(smtp_log)
-    ledger = await pool.fetch(READ_LEDGER)
+    ledger = [to_struct(Ended, row) for row in await pool.fetch(READ_LEDGER)]
     people = {row["id"]: row["email"] for row in await pool.fetch(READ_PEOPLE)}
     rows = await pool.fetchrow(COUNT_ROWS)
     assert rows is not None  # noqa: S101 - a SELECT without FROM has one row
@@ -106,9 +118,9 @@ async def count(pool: Pool, nats_url: str, smtp_log: Path, *, rebuild_equal: boo
         replies=rows["replies"],
         bounces=rows["bounces"],
         unsubscribes=rows["unsubscribes"],
-        unknown=sum(row["state"] == "unknown" or row["resolved_by"] == "expired" for row in ledger),
+        unknown=sum(not send.was_seen for send in ledger),
         duplicates=sum(duplicates(outcomes).values()),
-        sent_after_stop=sum(_came_too_late(outcome, stopped) for outcome in accepted(outcomes)),
+        sent_after_stop=sum(came_too_late(outcome, stopped) for outcome in accepted(outcomes)),
         event_log=rows["event_log"],
         stream=told.messages,
         email_events=rows["email_events"],
@@ -116,8 +128,8 @@ async def count(pool: Pool, nats_url: str, smtp_log: Path, *, rebuild_equal: boo
         seconds=round(seconds, 1),
     )
     broken = [
-        *_broken(receipt, told),
-        *_ledger_against_log(ledger, outcomes),
+        *broken_promises(receipt, told),
+        *compare_with_log(ledger, outcomes),
         *([f"{rows['open']} enrollments are not at their end"] if rows["open"] else []),
         *([f"{rows['parked']} events are parked"] if rows["parked"] else []),
     ]
@@ -152,12 +164,14 @@ def _is_by_a_person(event: Event) -> bool:
     return isinstance(event, ReplyReceived) and event.intent not in AUTOMATIC
 
 
-def _came_too_late(outcome: Outcome, stopped: Mapping[str, datetime]) -> bool:
+def came_too_late(outcome: Outcome, stopped: Mapping[str, datetime]) -> bool:
+    """Whether the server took this message after its recipient's sequence had been stopped."""
     at = stopped.get(outcome.recipient.lower())
     return at is not None and outcome.time > at + DOT_ALLOWANCE
 
 
-def _broken(receipt: Receipt, told: Told) -> list[str]:
+def broken_promises(receipt: Receipt, told: Told) -> list[str]:
+    """What the receipt's figures alone, and against the stream, show to be broken."""
     rules = {
         f"{receipt.duplicates} messages were accepted twice": receipt.duplicates > 0,
         f"{receipt.sent_after_stop} messages came after a stop": receipt.sent_after_stop > 0,
@@ -175,11 +189,11 @@ def _broken(receipt: Receipt, told: Told) -> list[str]:
     return [text for text, is_broken in rules.items() if is_broken]
 
 
-def _ledger_against_log(ledger: Sequence[asyncpg.Record], outcomes: Sequence[Outcome]) -> list[str]:
+def compare_with_log(ledger: Sequence[Ended], outcomes: Sequence[Outcome]) -> list[str]:
     """The server's word against ours, message by message; an end that nobody saw may be either."""
-    known = {row["message_id"] for row in ledger}
-    ours = {row["message_id"] for row in ledger if row["state"] == "accepted"}
-    unseen = {row["message_id"] for row in ledger if row["state"] == "unknown" or row["resolved_by"] == "expired"}
+    known = {send.message_id for send in ledger}
+    ours = {send.message_id for send in ledger if send.state == "accepted"}
+    unseen = {send.message_id for send in ledger if not send.was_seen}
     theirs = {outcome.message_id for outcome in accepted(outcomes) if outcome.message_id is not None}
     rules = {
         "accepted by the server, and in no ledger": theirs - known,
