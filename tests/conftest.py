@@ -78,7 +78,16 @@ def _embedded(stack: ExitStack, missing: set[str], directory: Path) -> dict[str,
         return {}
     postgres = asyncio.run(Postgres.start(directory / "postgres"))
     stack.callback(lambda: asyncio.run(postgres.stop()))
+    asyncio.run(_spare_the_disk(postgres.url))
     return {"TEST_POSTGRES_URL": postgres.url}
+
+
+async def _spare_the_disk(url: str) -> None:
+    """Hundreds of databases live for a second here. Tests of crashes start servers of their own, which do sync."""
+    async with _connected(url) as admin:
+        for setting in ("fsync", "full_page_writes"):
+            await admin.execute(f"ALTER SYSTEM SET {setting} = off")
+        await admin.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from libs.schema.runtime.clock import FixedClock, new_id
 from libs.schema.runtime.db import Connection, close_pool
 from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
-from services.replies import app, jobs
+from services.replies import app
 from services.replies.deps import Deps
 from services.replies.jobs.poll import poll, poll_inbox
 from services.replies.jobs.sort import sort_inbound
@@ -288,7 +288,7 @@ async def test_a_mailbox_is_asked_again_after_its_interval_of_business_time(
 async def test_a_mailbox_with_more_mail_than_one_poll_takes_comes_again_at_once(
     database: str, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "MAX_NEW_PER_POLL", 100)
+    monkeypatch.setattr("services.replies.jobs.poll.MAX_NEW_PER_POLL", 100)
     messages = {uid: f"Message-ID: <{uid}@x>\r\n\r\n".encode() for uid in range(1, 151)}
     async with BadServer(messages).running() as server:
         await make_office(owner, imap_port=server.port)
