@@ -131,6 +131,7 @@ async def _send(desk: Desk, deps: Deps, mails: int) -> Cost:
     """A new campaign's mails, each out of another inbox, until the stream has heard of them all."""
     people = await make_people(desk.place.owner, desk.team, desk.inboxes, name=next(desk.names), leads=mails)
     await plan_all(deps)
+    await desk.place.analyse()
     while await desk.relay.relay():
         pass
     desk.clock.move(BEFORE_THE_SLOT)

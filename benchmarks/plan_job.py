@@ -89,6 +89,7 @@ async def run(ground: Ground, scale: Scale) -> list[Row]:
         async def ours() -> float:
             team, inboxes = await make_house(place.owner, next(names), inboxes=INBOXES)
             people = await make_people(place.owner, team, inboxes, name=next(names), leads=size)
+            await place.analyse()
             started = time.perf_counter()
             await plan_all(deps)
             taken_s = time.perf_counter() - started
@@ -101,6 +102,7 @@ async def run(ground: Ground, scale: Scale) -> list[Row]:
             team, inboxes = await make_house(place.owner, next(names), inboxes=INBOXES)
             people = await make_people(place.owner, team, inboxes, name=next(names), leads=size)
             await place.owner.execute(PAUSE, people.campaign.id)
+            await place.analyse()
             return size / await _write(pool, team, people, _planned(team, inboxes, people))
 
         pair = await compare(ours, bare, scale)

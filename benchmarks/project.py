@@ -118,6 +118,7 @@ async def _story(place: Place, house: House, day: int, emails: int) -> list[Even
     ids = [new_id() for _ in leads]
     inboxes = [house.inboxes[n % INBOXES_A_DAY].id for n in range(len(leads))]
     await place.owner.execute(INSERT_EMAILS, house.team.id, campaign.id, step_id, ids, leads, inboxes)
+    await place.analyse()
     planned: list[dict[str, Any]] = [
         {"email_id": id_, "lead_id": lead_id, "inbox_id": inbox_id, "campaign_id": campaign.id, "step_id": step_id}
         for id_, lead_id, inbox_id in zip(ids, leads, inboxes, strict=True)
