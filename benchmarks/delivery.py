@@ -149,7 +149,10 @@ async def _send(desk: Desk, deps: Deps, mails: int) -> Cost:
 async def _until_sent(deps: Deps) -> None:
     """Runs the job as the service's loop does, until nothing is due and nothing under way."""
     while True:
-        again = await send_due(deps)
+        try:
+            again = await send_due(deps)
+        except TimeoutError:  # no connection was free for seconds, on a machine that does much else
+            continue
         if not again and deps.deliveries.room() == deps.settings.max_deliveries:
             return
         await asyncio.sleep(0 if again else IDLE_S)
