@@ -5,6 +5,7 @@ Must never jump while anything is under way, or the world would seem slower than
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -19,6 +20,7 @@ from libs.schema.runtime.streams import StreamLink
 
 # Slots of several inboxes that lie within one step go out together; a longer step would send them visibly late.
 STEP = timedelta(seconds=120)
+FAR = timedelta(hours=1)
 # When nobody has to be mailed meanwhile, people's answers are taken together like this.
 ANSWERS_STEP = timedelta(minutes=20)
 # The sender calls a mail delivered when no bounce has come for a day.
@@ -83,8 +85,19 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is left to do before time goes on; what is only to be counted can be counted later."""
-        return not any(msgspec.structs.astuple(msgspec.structs.replace(self, unprojected=0)))
+        """Whether nothing is left to do before time goes on by a step."""
+        # What a killed sender had fetched comes back after 30 s (ack_wait); stops hold without it: T2 reads their rows.
+        return not any(msgspec.structs.astuple(msgspec.structs.replace(self, unhandled=0, unprojected=0)))
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether also every event has had its effect, as before a long jump."""
+        return self.is_quiet and not self.unhandled
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether also every event has been counted, as at the end."""
+        return self.is_handled and not self.unprojected
 
 
 class StuckError(Exception):
@@ -136,10 +149,13 @@ class Driver:
         failing_since: float | None = None
         while True:
             try:
-                await self.settle()
+                await self.settle(lambda waiting: waiting.is_quiet)
                 due = await self._next_due()
+                if due is None or due > self.now() + FAR:
+                    await self.settle(lambda waiting: waiting.is_handled)
+                    due = await self._next_due()
                 if due is None:
-                    return await self.settle(and_count=True)
+                    return await self.settle(lambda waiting: waiting.is_counted)
                 await self.jump(due)
             except OUTAGES:
                 failing_since = failing_since or time.monotonic()
@@ -149,15 +165,15 @@ class Driver:
             else:
                 failing_since = None
 
-    async def settle(self, *, and_count: bool = False) -> None:
-        """Returns when everything that is due has been done, and if asked for, when the projections have counted it.
+    async def settle(self, is_enough: Callable[[Waiting], bool]) -> None:
+        """Returns when enough of what is due has been done.
 
         Raises:
             StuckError: the same things stayed undone for STUCK_S.
 
         """
         seen, since = None, time.monotonic()
-        while not (waiting := await self.look()).is_quiet or (and_count and waiting.unprojected):
+        while not is_enough(waiting := await self.look()):
             if waiting != seen:
                 seen, since = waiting, time.monotonic()
             elif time.monotonic() - since > STUCK_S:
@@ -172,16 +188,13 @@ class Driver:
         self.jumps += 1
 
     async def look(self) -> Waiting:
-        """What is left to do at this instant; the costlier questions are asked only when the cheaper ones are quiet."""
+        """What is left to do at this instant."""
         now = self.now()
         row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN, now - DELIVERED_AFTER)
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-        waiting = to_struct(Waiting, row)
-        if not waiting.is_quiet:
-            return waiting
         consumer = await self._link.jetstream.consumer_info(STREAM, CONSUMER)
         return msgspec.structs.replace(
-            waiting,
+            to_struct(Waiting, row),
             unhandled=(consumer.num_pending or 0) + (consumer.num_ack_pending or 0),
             unanswered=not (await self._world.state()).quiet,
         )
