@@ -26,6 +26,7 @@ from benchmarks.office import office, plan_all
 from benchmarks.sink import sink
 from benchmarks.world import BODY, PASSWORD, make_house, make_people
 from deploy.local.ca import certificates
+from libs.planning.render import Content
 from libs.schema.runtime.clock import FixedClock
 from libs.schema.runtime.db import Connection, prepare_connection
 from libs.schema.runtime.network import tls_context
@@ -34,7 +35,6 @@ from services.sender.app import JOBS
 from services.sender.deps import Deps
 from services.sender.jobs.send import send_due
 from services.sender.rules.message import Headers, Message, build
-from services.sender.rules.render import Content
 from tests.support import EPOCH, Inbox, Team
 
 IDLE_S = next(idle_s for job, idle_s in JOBS if job is send_due)

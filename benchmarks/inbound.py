@@ -14,9 +14,9 @@ from benchmarks.harness import Row, Scale, compare
 from benchmarks.world import BODY
 from deploy.local.sandbox.answers import compose
 from deploy.local.sandbox.recipients import Behaviour
+from libs.planning.render import Content
 from services.replies.rules.inspection import inspect
 from services.sender.rules.message import Headers, build
-from services.sender.rules.render import Content
 from tests.support import EPOCH
 
 HEADERS = ("From", "Subject", "Message-ID", "References")

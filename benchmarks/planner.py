@@ -14,9 +14,9 @@ from uuid import UUID
 
 from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
+from libs.planning.schedule import Due, Inbox, Slot, Team, plan
+from libs.planning.windows import DAYS, Window
 from libs.schema.runtime.clock import new_id
-from services.sender.rules.schedule import Due, Inbox, Slot, Team, plan
-from services.sender.rules.windows import DAYS, Window
 from tests.support import EPOCH
 
 ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Tokyo")

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.planning.facts import DueLead
+from libs.planning.sequence import step_at
 from libs.schema.events.base import Event
 from libs.schema.events.email import (
     BounceBlocked,
@@ -24,9 +26,8 @@ from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Tx
 from libs.schema.runtime.outbox import Fact, record, record_all
 from services.sender.queries import fold, resolve, settle
-from services.sender.queries.plan import DueLead
 from services.sender.queries.sends import Send
-from services.sender.rules.lifecycle import LEAD_STATUSES, STATUS_AFTER_STOP, email_status, step_at
+from services.sender.rules.lifecycle import LEAD_STATUSES, STATUS_AFTER_STOP, email_status
 from services.sender.rules.verdict import Bounced
 
 BY = "sender"

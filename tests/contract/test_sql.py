@@ -9,6 +9,7 @@ from types import ModuleType
 import asyncpg
 import pytest
 
+import libs.planning.queries
 import libs.schema.runtime
 import services
 from libs.schema.runtime.db import Connection
@@ -62,6 +63,13 @@ def shared_cases() -> Iterator[object]:
                     yield pytest.param(f"coldstream_{role}", sql, id=f"{module}.{name} as {role}")
 
 
+def planning_cases() -> Iterator[object]:
+    """The sender decides with these, a request of the API explains with them."""
+    for name, sql in statements(libs.planning.queries):
+        for role in ("sender", "tenant"):
+            yield pytest.param(f"coldstream_{role}", sql, id=f"planning.{name} as {role}")
+
+
 @pytest.fixture(scope="module")
 async def connection(module_database: str) -> AsyncIterator[Connection]:
     """The owner's connection to a migrated database."""
@@ -92,6 +100,13 @@ async def test_each_query_runs_under_the_role_of_its_service(connection: Connect
 
 @pytest.mark.parametrize(("role", "sql"), list(shared_cases()))
 async def test_each_query_of_the_runtime_runs_in_every_service(connection: Connection, role: str, sql: str) -> None:
+    await explain(connection, role, sql)
+
+
+@pytest.mark.parametrize(("role", "sql"), list(planning_cases()))
+async def test_each_query_of_the_planning_runs_for_the_sender_and_for_a_request(
+    connection: Connection, role: str, sql: str
+) -> None:
     await explain(connection, role, sql)
 
 

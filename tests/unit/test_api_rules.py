@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from libs.planning.render import LEAD_FIELDS
 from libs.schema.ids import normalise_address
 from services.api.rules import addresses, readiness, templates, text, windows
 from services.api.rules.text import Refused
-from services.sender.rules.render import LEAD_FIELDS
 
 ANY_TEXT = st.text(st.characters(), max_size=40)
 LOCAL = st.from_regex(r"[a-zA-Z0-9_+-]{1,20}(\.[a-zA-Z0-9_+-]{1,20})?", fullmatch=True)

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.planning.gates import Mailbox, Recipient, mailbox_hold, recipient_hold
+from libs.planning.sequence import Step, Variant, step_at, variant_of
 from services.sender.rules.breaker import Breaker, after_failure, after_success, failure_kind
-from services.sender.rules.gates import Mailbox, Recipient, mailbox_hold, recipient_hold
-from services.sender.rules.lifecycle import (
-    LEAD_STATUSES,
-    Step,
-    Variant,
-    after_return,
-    email_status,
-    step_at,
-    variant_of,
-)
+from services.sender.rules.lifecycle import LEAD_STATUSES, after_return, email_status
 from services.sender.rules.verdict import (
     Accepted,
     Answer,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from libs.planning.sequence import step_at
 from libs.schema.events.campaign import CampaignActivated, CampaignCompleted
 from libs.schema.events.lead import LeadEnrolled
 from libs.schema.ids import lead_key
@@ -12,7 +13,6 @@ from libs.schema.runtime.outbox import Fact, record_all
 from services.sender.deps import Deps
 from services.sender.outcomes import BY
 from services.sender.queries import enrol as enrol_queries
-from services.sender.rules.lifecycle import step_at
 
 BATCH = 500  # leads in one transaction
 NOBODY = UUID(int=0)  # lies before every lead's id

@@ -3,12 +3,17 @@
 A fixed number of statements per batch, however many leads. Never sends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import msgspec
-
+from libs.planning import queries as planning_queries
+from libs.planning.facts import DueLead
+from libs.planning.gates import Hold
+from libs.planning.round import Ready, Sight, plan_round
+from libs.planning.schedule import HORIZON, LATE, SLOT_GATES, Slot
+from libs.planning.sequence import variant_of
+from libs.planning.windows import local_date
 from libs.schema.events.email import EmailQueued
 from libs.schema.events.lead import LeadHeld
 from libs.schema.ids import campaign_send_id, message_id
@@ -20,55 +25,12 @@ from services.sender.outcomes import BY
 from services.sender.queries import plan as plan_queries
 from services.sender.queries import resolve as resolve_queries
 from services.sender.queries import slots as slot_queries
-from services.sender.queries.plan import Ahead, DueLead, PlannedInbox, SequenceVersion, TeamDay
+from services.sender.queries.plan import Ahead
 from services.sender.queries.slots import NewSend
-from services.sender.rules.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
-from services.sender.rules.letter import Writer, write
-from services.sender.rules.lifecycle import Step, email_status, step_at, variant_of
-from services.sender.rules.render import CannotRenderError
-from services.sender.rules.schedule import (
-    HORIZON,
-    LATE,
-    NO_INBOX,
-    SLOT_GATES,
-    Due,
-    Held,
-    Inbox,
-    Slot,
-    Team,
-    plan,
-)
-from services.sender.rules.windows import campaign_window, inbox_window, local_date
+from services.sender.rules.lifecycle import email_status
 
 BATCH = 500  # leads in one transaction: enough to plan fairly, few enough for handlers to wait for their rows
 LOOK_AGAIN = timedelta(hours=1)  # at what only a person can mend: not every mend is told as an event
-
-
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What a team's batch is planned with: the team, its inboxes and the sequences that its leads are in."""
-
-    now: datetime
-    team: TeamDay
-    boxes: Mapping[UUID, PlannedInbox]
-    versions: Mapping[tuple[UUID, int], SequenceVersion]
-    public_url: str
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A lead that every gate but the hour lets through, and what its mail will be."""
-
-    lead: DueLead
-    step: Step
-    version: SequenceVersion
-    inbox_ids: tuple[UUID, ...]
-    subject: str
-
-
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """A lead whose sequence is over: stopped for that reason, or (None) it has had every step."""
-
-    lead: DueLead
-    reason: str | None
 
 
 async def plan_slots(deps: Deps) -> bool:
@@ -92,72 +54,25 @@ async def plan_slots(deps: Deps) -> bool:
 
 async def plan_team(deps: Deps, tx: Tx, team_id: UUID, ahead: Ahead) -> int:
     """One batch of the team's due leads, each with a slot, a hold or an end; returns how many there were."""
-    leads = await plan_queries.due_leads(tx, team_id, ahead, BATCH)
-    team = await plan_queries.team_days(tx, team_id, ahead.now)
-    if not leads or team is None:
+    due = await plan_queries.due(tx, team_id, ahead, BATCH)
+    if not due:
         return 0
+    leads = await planning_queries.lead_facts(tx, team_id, due)
     sight = Sight(
         now=ahead.now,
-        team=team,
-        boxes={box.id: box for box in await plan_queries.planned_inboxes(tx, team_id, ahead.now)},
-        versions={(one.campaign_id, one.version): one for one in await plan_queries.sequences(tx, team_id)},
+        team=await planning_queries.team_day(tx, team_id, ahead.now),
+        boxes={box.id: box for box in await planning_queries.planned_inboxes(tx, team_id, ahead.now)},
+        versions={(one.campaign_id, one.version): one for one in await planning_queries.sequences(tx, team_id, leads)},
         public_url=deps.settings.public_url,
     )
-    sorted_leads = [sort_lead(lead, sight) for lead in leads]
-    ready = {one.lead.enrollment_id: one for one in sorted_leads if isinstance(one, Ready)}
-    placed = plan([_due(one) for one in ready.values()], _inboxes(sight), _team(team), ahead.now)
-    held = {
-        lead.enrollment_id: (lead, one) for lead, one in zip(leads, sorted_leads, strict=True) if isinstance(one, Hold)
-    }
-    held |= {one.enrollment_id: (ready[one.enrollment_id].lead, one.hold) for one in placed if isinstance(one, Held)}
-    slots = [(ready[one.enrollment_id], one) for one in placed if isinstance(one, Slot)]
-    sends = [(lead, _new_send(deps, sight, lead, slot)) for lead, slot in slots]
-    await _write_slots(tx, team_id, sends, ahead.now)
-    await _write_holds(tx, team_id, list(held.values()), ahead.now)
-    for one in sorted_leads:
-        if isinstance(one, Ended):
-            await outcomes.end_lead(tx, team_id, one.lead, one.reason, ahead.now)
-    return len(leads)
-
-
-def sort_lead(lead: DueLead, sight: Sight) -> Ready | Hold | Ended:
-    """Asks the gates that need no hour, cheap before costly: the person, the inboxes, the letter."""
-    version = sight.versions[lead.campaign_id, lead.sequence_version]
-    step = step_at(version.steps, lead.step_number)
-    if step is None:
-        return Ended(lead=lead, reason=None)
-    hold = recipient_hold(_recipient(lead))
-    if hold is not None:
-        return Ended(lead=lead, reason="suppressed" if hold.gate == "suppression" else hold.value)
-    open_ids = _open_inboxes(lead, step, version, sight)
-    if isinstance(open_ids, Hold):
-        return open_ids
-    box = sight.boxes[open_ids[0]]
-    writer = Writer(
-        email=box.email,
-        name=box.from_name,
-        company=sight.team.company_name,
-        physical_address=sight.team.physical_address,
+    decided = plan_round(leads, sight)
+    await _write_slots(
+        tx, team_id, [(ready, _new_send(deps, sight, ready, slot)) for ready, slot in decided.slots], ahead.now
     )
-    try:
-        content = write(step, lead, writer, sight.public_url, lead.thread_subject)
-    except CannotRenderError as error:
-        return Hold(gate=error.gate, value=error.value)
-    return Ready(lead=lead, step=step, version=version, inbox_ids=open_ids, subject=content.subject)
-
-
-def _open_inboxes(lead: DueLead, step: Step, version: SequenceVersion, sight: Sight) -> tuple[UUID, ...] | Hold:
-    """The inboxes that may send to this lead: its own once it has had a mail, else all of its campaign."""
-    own = step is not version.steps[0] and lead.inbox_id is not None
-    boxes = [
-        box
-        for box in sight.boxes.values()
-        if (box.id == lead.inbox_id if own else lead.campaign_id in box.campaign_ids)
-    ]
-    least = int(version.settings.get("min_health_score", 0))
-    holds = {box.id: mailbox_hold(_mailbox(box, least)) for box in boxes}
-    open_ids = tuple(box_id for box_id, hold in holds.items() if hold is None)
-    return open_ids or next((hold for hold in holds.values() if hold), NO_INBOX)
+    await _write_holds(tx, team_id, decided.holds, ahead.now)
+    for one in decided.ends:
+        await outcomes.end_lead(tx, team_id, one.lead, one.reason, ahead.now)
+    return len(leads)
 
 
 async def _write_slots(tx: Tx, team_id: UUID, sends: Sequence[tuple[Ready, NewSend]], now: datetime) -> None:
@@ -249,64 +164,3 @@ def _held(lead: DueLead, hold: Hold) -> LeadHeld:
         limit=hold.limit,
         retry_at=hold.retry_at,
     )
-
-
-def _recipient(lead: DueLead) -> Recipient:
-    """Only leads of active campaigns are read, and a paused installation plans on: it sends nothing."""
-    return Recipient(
-        installation_paused=False,
-        campaign_status="active",
-        enrollment_state="active",
-        archived=lead.archived,
-        suppressed=lead.suppressed,
-        stopped=lead.stopped,
-    )
-
-
-def _mailbox(box: PlannedInbox, min_health_score: int) -> Mailbox:
-    return Mailbox(
-        status=box.status,
-        archived=box.archived,
-        circuit=box.circuit,
-        circuit_retry_at=box.circuit_retry_at,
-        health_score=box.health_score,
-        min_health_score=min_health_score,
-    )
-
-
-def _due(ready: Ready) -> Due:
-    return Due(
-        enrollment_id=ready.lead.enrollment_id,
-        lead_key=ready.lead.lead_key,
-        step_id=ready.step.step_id,
-        step_number=ready.step.step_number,
-        due_at=ready.lead.next_at,
-        campaign_id=ready.lead.campaign_id,
-        campaign_window=campaign_window(ready.version.settings),
-        inbox_ids=ready.inbox_ids,
-    )
-
-
-def _inboxes(sight: Sight) -> list[Inbox]:
-    return [
-        Inbox(
-            inbox_id=box.id,
-            window=inbox_window(
-                box.send_days,
-                weekends=box.weekends_enabled,
-                start=box.send_window_start,
-                end=box.send_window_end,
-                zone=box.send_window_timezone,
-            ),
-            daily_limit=box.daily_send_limit,
-            hourly_limit=box.hourly_limit,
-            min_delay_s=box.min_delay_seconds,
-            max_delay_s=box.max_delay_seconds,
-            busy=tuple(box.busy),
-        )
-        for box in sight.boxes.values()
-    ]
-
-
-def _team(team: TeamDay) -> Team:
-    return Team(zone=team.zone, daily_limit=team.daily_limit, used=dict(zip(team.days, team.counts, strict=True)))

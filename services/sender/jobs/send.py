@@ -10,6 +10,11 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
+from libs.planning.letter import Writer, write
+from libs.planning.render import CannotRenderError, Content
+from libs.planning.schedule import LATE, MIN_GAP_S, ROLLING_LIMIT
+from libs.planning.windows import local_date, next_open
 from libs.schema.ids import message_token
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
@@ -18,14 +23,9 @@ from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed, Earlier, Limits, Point
-from services.sender.rules.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
-from services.sender.rules.letter import Writer, write
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.message import Headers, Message, build
-from services.sender.rules.render import CannotRenderError, Content
-from services.sender.rules.schedule import LATE, MIN_GAP_S, ROLLING_LIMIT
 from services.sender.rules.verdict import Answer, NoAnswer, Outcome, Withheld
-from services.sender.rules.windows import local_date, next_open
 from services.sender.smtp import Account
 
 # From the claim to T2: connect, log in, hand over the body. Who takes longer has lost the claim and sends nothing.

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import asyncpg
 
+from libs.planning.gates import Hold
+from libs.planning.windows import Window, campaign_window, inbox_window, next_open
 from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
 from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxDisconnected
 from libs.schema.runtime.db import Tx, transaction
@@ -24,7 +26,6 @@ from services.sender.queries.claim import Claimed
 from services.sender.queries.settle import Return, Settlement
 from services.sender.rules import breaker as breaker_rules
 from services.sender.rules.breaker import Breaker
-from services.sender.rules.gates import Hold
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.verdict import (
     Accepted,
@@ -39,7 +40,6 @@ from services.sender.rules.verdict import (
     Withheld,
     judge,
 )
-from services.sender.rules.windows import Window, campaign_window, inbox_window, next_open
 
 # How long a settlement is tried again when the database is away; then the reaper calls the end unknown.
 SETTLE_FOR_S = 60.0

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_all
 from services.sender.queries.sends import Send
 from services.sender.rules.breaker import Breaker
-from services.sender.rules.lifecycle import Step
 
 LOCK_TEAMS_WITH_DUE = """
 SELECT t.team_id

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_all
-from services.sender.rules.lifecycle import Step
 
 ACTIVATE_SCHEDULED = """
 UPDATE campaigns AS c

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_one
-from services.sender.rules.lifecycle import Step
 
 Claim = tuple[UUID, int, int]  # send, fence, epoch
 

@@ -12,7 +12,7 @@ from email.policy import SMTP, SMTPUTF8, Policy
 
 import msgspec
 
-from services.sender.rules.render import Content, one_line
+from libs.planning.render import Content, one_line
 
 # RFC 5322 §2.1.1 wants 78; a longer single identifier stands alone on its line, which may have 998.
 _LINE = 78

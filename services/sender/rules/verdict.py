@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.sender.rules.schedule import unit_hash
+from libs.planning.seed import unit_hash
 
 # "dot" is everything after the point of no return; all phases before it mean that nothing was accepted.
 Phase = Literal["connect", "starttls", "auth", "mail", "rcpt", "data", "body", "dot"]

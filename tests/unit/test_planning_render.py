@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.planning.render import CannotRenderError, Content, Footer, compose, lead_values
 from services.sender.rules.message import Headers, build
-from services.sender.rules.render import CannotRenderError, Content, Footer, compose, lead_values
 
 FOOTER = Footer(company="Acme", physical_address="1 Main Street\nSpringfield", unsubscribe_url="https://x.test/u/tok")
 HEADERS = Headers(

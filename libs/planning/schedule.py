@@ -4,7 +4,6 @@ The same inputs give the same second, always: jitter comes from a hash, never fr
 time of sending and a simulation is true (design.md P12). Never plans what a cap, a window or a gap forbids.
 """
 
-import hashlib
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +12,9 @@ from uuid import UUID
 
 import msgspec
 
-from services.sender.rules.gates import Hold
-from services.sender.rules.windows import LOOK_AHEAD, Interval, Window, day_bounds, local_date, openings
+from libs.planning.gates import Hold
+from libs.planning.seed import unit_hash
+from libs.planning.windows import LOOK_AHEAD, Interval, Window, day_bounds, local_date, openings
 
 HORIZON = timedelta(hours=24)  # slots are given for the day ahead; who falls due later is planned later
 LATE = timedelta(hours=2)  # a slot missed by more is planned anew and never made up for in a burst (field.md 4.11)
@@ -87,12 +87,6 @@ def gap_before(inbox: Inbox, lead_key: bytes, step_id: UUID, day: date) -> timed
     most = inbox.max_delay_s if inbox.max_delay_s > least else least * _SPREAD_WITHOUT_ROOM
     share = unit_hash(inbox.inbox_id.bytes, lead_key, step_id.bytes, day.isoformat().encode())
     return timedelta(seconds=round(least + (most - least) * share))
-
-
-def unit_hash(*parts: bytes) -> float:
-    """A number in [0, 1), the same for the same parts on every machine and for ever."""
-    digest = hashlib.sha256(b"|".join(parts)).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def plan(leads: Iterable[Due], inboxes: Sequence[Inbox], team: Team, now: datetime) -> list[Slot | Held]:

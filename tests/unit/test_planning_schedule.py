@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.schema.ids import SEND_NAMESPACE
-from services.sender.rules import schedule
-from services.sender.rules.schedule import Due, Held, Inbox, Slot, Team, gap_before, plan
-from services.sender.rules.windows import (
+from libs.planning import schedule
+from libs.planning.schedule import Due, Held, Inbox, Slot, Team, gap_before, plan
+from libs.planning.windows import (
     DAYS,
     Window,
     day_bounds,
@@ -22,6 +21,7 @@ from services.sender.rules.windows import (
     next_open,
     openings,
 )
+from libs.schema.ids import SEND_NAMESPACE
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 WORKDAYS = frozenset(DAYS[:5])

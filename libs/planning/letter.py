@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from services.sender.rules.lifecycle import Step, variant_of
-from services.sender.rules.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
+from libs.planning.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
+from libs.planning.sequence import Step, variant_of
 
 
 class Reader(Protocol):
