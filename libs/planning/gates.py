@@ -4,9 +4,9 @@ The planner, the claim, `explain` and `simulate` ask these and nothing else, so 
 looks anything up: the facts are read before, in one go.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +22,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None
     retry_at: datetime | None = None
     effect: Effect = "wait"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate was asked and said: the value it saw, the limit it keeps, and the hold when it is closed."""
+
+    gate: str
+    value: str | None = None
+    limit: str | None = None
+    hold: Hold | None = None
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,61 +55,80 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     min_health_score: int
 
 
-Recipients = Sequence[Callable[[Recipient], Hold | None]]
-Mailboxes = Sequence[Callable[[Mailbox], Hold | None]]
+T = TypeVar("T")
+Gate = Callable[[T], Reading]
 
 
-def _installation(person: Recipient) -> Hold | None:
-    return Hold(gate="installation", value="paused") if person.installation_paused else None
+def _installation(person: Recipient) -> Reading:
+    value = "paused" if person.installation_paused else "running"
+    return _reading("installation", value, closed=person.installation_paused)
 
 
-def _campaign(person: Recipient) -> Hold | None:
-    if person.campaign_status == "active":
-        return None
+def _campaign(person: Recipient) -> Reading:
     effect: Effect = "stop" if person.campaign_status == "archived" else "wait"
-    return Hold(gate="campaign", value=person.campaign_status, effect=effect)
+    return _reading("campaign", person.campaign_status, closed=person.campaign_status != "active", effect=effect)
 
 
-def _enrollment(person: Recipient) -> Hold | None:
-    if person.enrollment_state in ("active", "held") and not person.archived:
-        return None
+def _enrollment(person: Recipient) -> Reading:
     value = "archived" if person.archived else person.enrollment_state
-    return Hold(gate="lead", value=value, effect="stop")
+    return _reading("lead", value, closed=value not in ("active", "held"), effect="stop")
 
 
-def _suppression(person: Recipient) -> Hold | None:
-    return Hold(gate="suppression", value=person.suppressed, effect="stop") if person.suppressed else None
+def _suppression(person: Recipient) -> Reading:
+    return _reading("suppression", person.suppressed, closed=person.suppressed is not None, effect="stop")
 
 
-def _stop(person: Recipient) -> Hold | None:
-    return Hold(gate="stop", value=person.stopped, effect="stop") if person.stopped else None
+def _stop(person: Recipient) -> Reading:
+    return _reading("stop", person.stopped, closed=person.stopped is not None, effect="stop")
 
 
-def _inbox(box: Mailbox) -> Hold | None:
-    if box.archived:
-        return Hold(gate="inbox", value="archived")
-    return None if box.status == "active" else Hold(gate="inbox", value=box.status)
+def _inbox(box: Mailbox) -> Reading:
+    value = "archived" if box.archived else box.status
+    return _reading("inbox", value, closed=value != "active")
 
 
-def _circuit(box: Mailbox) -> Hold | None:
-    return Hold(gate="circuit", value=box.circuit, retry_at=box.circuit_retry_at) if box.circuit else None
+def _circuit(box: Mailbox) -> Reading:
+    hold = Hold(gate="circuit", value=box.circuit, retry_at=box.circuit_retry_at) if box.circuit else None
+    return Reading(gate="circuit", value=box.circuit or "closed", hold=hold)
 
 
-def _health(box: Mailbox) -> Hold | None:
-    if box.health_score is None or box.health_score >= box.min_health_score:
-        return None
-    return Hold(gate="health", value=str(box.health_score), limit=str(box.min_health_score))
+def _health(box: Mailbox) -> Reading:
+    value = None if box.health_score is None else str(box.health_score)
+    closed = box.health_score is not None and box.health_score < box.min_health_score
+    return _reading("health", value, closed=closed, limit=str(box.min_health_score))
 
 
-ABOUT_RECIPIENT: Recipients = (_installation, _campaign, _enrollment, _suppression, _stop)
-ABOUT_MAILBOX: Mailboxes = (_inbox, _circuit, _health)
+ABOUT_RECIPIENT: Sequence[Gate[Recipient]] = (_installation, _campaign, _enrollment, _suppression, _stop)
+ABOUT_MAILBOX: Sequence[Gate[Mailbox]] = (_inbox, _circuit, _health)
+
+
+def recipient_readings(person: Recipient) -> list[Reading]:
+    """What every gate about the person says, in the order in which they are asked."""
+    return [gate(person) for gate in ABOUT_RECIPIENT]
+
+
+def mailbox_readings(box: Mailbox) -> list[Reading]:
+    """What every gate about the inbox says, in the order in which they are asked."""
+    return [gate(box) for gate in ABOUT_MAILBOX]
 
 
 def recipient_hold(person: Recipient) -> Hold | None:
     """The first gate that is closed to this person; None when all are open."""
-    return next((hold for gate in ABOUT_RECIPIENT if (hold := gate(person))), None)
+    return first_hold(gate(person) for gate in ABOUT_RECIPIENT)
 
 
 def mailbox_hold(box: Mailbox) -> Hold | None:
     """The first gate that is closed to this inbox; None when all are open."""
-    return next((hold for gate in ABOUT_MAILBOX if (hold := gate(box))), None)
+    return first_hold(gate(box) for gate in ABOUT_MAILBOX)
+
+
+def first_hold(readings: Iterable[Reading]) -> Hold | None:
+    """The hold of the first closed gate; asks no further."""
+    return next((reading.hold for reading in readings if reading.hold), None)
+
+
+def _reading(
+    gate: str, value: str | None, *, closed: bool, limit: str | None = None, effect: Effect = "wait"
+) -> Reading:
+    hold = Hold(gate=gate, value=value, limit=limit, effect=effect) if closed else None
+    return Reading(gate=gate, value=value, limit=limit, hold=hold)
