@@ -13,7 +13,8 @@ from libs.schema.runtime.db import Connection, transaction
 from services.sender.app import close
 from services.sender.deps import Deps
 from services.sender.jobs.mend import reap
-from services.sender.jobs.send import Letter, claim_some, compose, deliver, limits_of, point_of, send_due
+from services.sender.compose import Letter, compose
+from services.sender.jobs.send import claim_some, deliver, limits_of, point_of, send_due
 from services.sender.jobs.settle import persistently, settle
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed
@@ -130,7 +131,7 @@ async def claimed_by(rival: Deps, world: World) -> tuple[Claimed, Letter]:
     world.clock.move(10 * MINUTE)
     await rival.owner.hold()
     (send,), _ = await claim_some(rival, 10)
-    letter = compose(rival, send, [])
+    letter = compose(rival.settings, send, [], rival.clock.now())
     assert isinstance(letter, Letter)
     return send, letter
 

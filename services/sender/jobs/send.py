@@ -11,20 +11,17 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
-from libs.planning.letter import Writer, write
-from libs.planning.render import CannotRenderError, Content
 from libs.planning.schedule import LATE, MIN_GAP_S, ROLLING_LIMIT
 from libs.planning.windows import local_date, next_open
-from libs.schema.ids import message_token
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
-from libs.schema.secrets import SecretError, open_secret, sign_token
+from libs.schema.secrets import SecretError, open_secret
+from services.sender.compose import Letter, compose
 from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed, Earlier, Limits, Point
 from services.sender.rules.lifecycle import email_status
-from services.sender.rules.message import Headers, Message, build
 from services.sender.rules.verdict import Answer, NoAnswer, Outcome, Withheld
 from services.sender.smtp import Account
 
@@ -32,15 +29,6 @@ from services.sender.smtp import Account
 CLAIM_LEASE_S = 120.0
 
 Threads = Mapping[UUID | None, Sequence[Earlier]]
-
-
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A claimed send, written: what the reader sees, what goes over the wire, which thread it is in."""
-
-    content: Content
-    message: Message
-    thread_id: str
-    in_reply_to: str | None
 
 
 async def send_due(deps: Deps) -> bool:
@@ -90,7 +78,7 @@ async def carry(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> None:
     log = deps.log.bind(email_id=str(send.send_id), team_id=str(send.team_id), inbox_id=str(send.inbox_id))
     try:
         now = deps.clock.now()
-        ready = closed_gate(send, now) or compose(deps, send, earlier)
+        ready = closed_gate(send, now) or compose(deps.settings, send, earlier, now)
         if isinstance(ready, Hold):
             await persistently(deps, partial(put_off, send=send, hold=ready, at=now))
             log.info("email.put_off", gate=ready.gate, value=ready.value)
@@ -126,46 +114,6 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
     opens = next_open(windows_of(send), now)
     window = None if opens == now else Hold(gate="window", retry_at=opens)
     return recipient_hold(person) or window or mailbox_hold(box)
-
-
-def compose(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> Letter | Hold:
-    """The letter, or the gate that holds it: a value is missing, the step was taken out, the address is none."""
-    if send.step is None:
-        return Hold(gate="step", value="taken_out", effect="stop")
-    settings = deps.settings
-    token = sign_token(settings.secret_key, "unsubscribe", send.team_id, send.send_id)
-    unsubscribe_url = f"{settings.public_url}/u/{token}"
-    writer = Writer(
-        email=send.inbox_email, name=send.from_name, company=send.company_name, physical_address=send.physical_address
-    )
-    thread = [mail for mail in earlier if mail.thread_id == earlier[-1].thread_id]
-    try:
-        content = write(send.step, send, writer, unsubscribe_url, thread[0].subject if thread else None)
-    except CannotRenderError as error:
-        return Hold(gate=error.gate, value=error.value)
-    if send.step.subject.strip():
-        thread = []  # a subject of its own begins a thread of its own
-    headers = Headers(
-        sender=send.inbox_email,
-        sender_name=send.from_name,
-        recipient=send.email,
-        date=deps.clock.now(),
-        message_id=send.message_id,
-        reference=message_token(settings.secret_key, send.send_id),
-        in_reply_to=thread[-1].message_id if thread else None,
-        references=[mail.message_id for mail in thread],
-        unsubscribe_url=unsubscribe_url,
-    )
-    try:
-        message = build(headers, content)
-    except ValueError as error:  # the API lets none in, and a direct client of the database may
-        return Hold(gate="address", value=str(error), effect="stop")
-    return Letter(
-        content=content,
-        message=message,
-        thread_id=(thread[0].thread_id if thread else None) or send.message_id,
-        in_reply_to=headers.in_reply_to,
-    )
 
 
 async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, Outcome]:
