@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
 from libs.schema.runtime.settings import Settings
+from services.api.hits import Hits
 from services.api.jobs import forget_answers
 from services.api.limits import Limiter
 from services.api.openapi import document
@@ -47,15 +48,20 @@ SETTINGS = ApiSettings
 async def build(settings: ApiSettings) -> Service:
     """The service, ready to run."""
     runtime = await open_runtime(settings, "api")
+    hits = Hits(runtime)
     limiter = Limiter(per_second=settings.rate_per_second, burst=settings.rate_burst)
     return Service(
         name="api",
         runtime=runtime,
-        loops=[Loop(name="forget_answers", tick=partial(forget_answers, runtime), idle_s=60)],
+        loops=[
+            Loop(name="forget_answers", tick=partial(forget_answers, runtime), idle_s=60),
+            Loop(name="record_hits", tick=hits.record_soon),
+        ],
         servers=[
             HttpServer(app=api_app(runtime, limiter), host=settings.api_host, port=settings.api_port),
-            HttpServer(app=public_app(runtime), host=settings.public_host, port=settings.public_port),
+            HttpServer(app=public_app(runtime, hits), host=settings.public_host, port=settings.public_port),
         ],
+        close=hits.drain,
     )
 
 

@@ -20,6 +20,7 @@ from libs.schema.runtime.db import Connection, Pool, close_pool, open_pool, prep
 from libs.schema.runtime.service import Runtime
 from services.api.accounts import Role, create_key, create_team_and_owner
 from services.api.app import ApiSettings, api_app
+from services.api.hits import Hits
 from services.api.limits import Limiter
 from services.api.routes.tracking import public_app
 from tests.support import PEPPER, SECRET_KEY, role_url
@@ -65,6 +66,7 @@ class Rig:
     clock: FixedClock
     api: httpx.AsyncClient
     public: httpx.AsyncClient
+    hits: Hits
 
     async def team(self, *, role: Role = "owner", scopes: tuple[str, ...] = ()) -> Caller:
         """A new team with an address, and a caller with a key of this role and these scopes."""
@@ -127,11 +129,12 @@ async def rig_on(database: str) -> AsyncGenerator[Rig]:
         stopping=asyncio.Event(),
     )
     api = httpx.ASGITransport(app=api_app(runtime, Limiter(per_second=1e6, burst=10**6)), raise_app_exceptions=False)
-    public = httpx.ASGITransport(app=public_app(runtime), raise_app_exceptions=False)
+    hits = Hits(runtime)
+    public = httpx.ASGITransport(app=public_app(runtime, hits), raise_app_exceptions=False)
     async with (
         httpx.AsyncClient(transport=api, base_url="http://api.test") as api_client,
         httpx.AsyncClient(transport=public, base_url="http://public.test") as public_client,
     ):
-        yield Rig(owner=owner, pool=pool, runtime=runtime, clock=clock, api=api_client, public=public_client)
+        yield Rig(owner=owner, pool=pool, runtime=runtime, clock=clock, api=api_client, public=public_client, hits=hits)
     await owner.close()
     await close_pool(pool)

@@ -116,6 +116,7 @@ class EmailOpened(SentEmailEvent, frozen=True, kw_only=True):
 
     user_agent: str | None = None  # at most 256 characters
     network: str | None = None  # /24 or /48 prefix
+    head: bool = False  # asked for with HEAD, which no mail program of a person does
 
 
 class EmailClicked(SentEmailEvent, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ class EmailClicked(SentEmailEvent, frozen=True, kw_only=True):
     link_id: UUID
     user_agent: str | None = None
     network: str | None = None
+    head: bool = False
 
 
 class EmailComplained(SentEmailEvent, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The public application, on its own port: the opt-out page. Opens and clicks join it when tracking does.
+"""The public application, on its own port: the opt-out page, the open pixel and the tracked links.
 
 Never needs a key, never tells whose link it is, never opts anybody out on a GET: scanners follow links (RFC 8058 §3).
 """
@@ -12,8 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from libs.schema.runtime.service import Runtime
+from services.api.hits import Hits
 from services.api.optout import is_known, opt_out
 from services.api.problems import of_database
+from services.api.routes.hits import clicked, opened
 
 MAX_FORM_BYTES = 10_000
 _ONE_CLICK = b"List-Unsubscribe=One-Click"
@@ -41,16 +43,19 @@ _FORM = """<p>You will get no more emails from this sender.</p>
 <form method="post"><button>Unsubscribe</button></form>"""
 
 
-def public_app(runtime: Runtime) -> Starlette:
+def public_app(runtime: Runtime, hits: Hits) -> Starlette:
     """The application that recipients of mail reach."""
     app = Starlette(
         routes=[
+            Route("/t/o/{token}", _guarded(opened)),
+            Route("/t/c/{token}", _guarded(clicked)),
             Route("/u/{token}", _guarded(_show), methods=["GET"]),
             Route("/u/{token}", _guarded(_leave), methods=["POST"]),
         ],
         exception_handlers={HTTPException: _refuse},
     )
     app.state.runtime = runtime
+    app.state.hits = hits
     return app
 
 
@@ -88,7 +93,9 @@ def _guarded(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             problem = of_database(error)
             if problem is None:
                 raise
-            request.app.state.runtime.log.warning("http.database", route="/u", error=type(error).__name__)
+            request.app.state.runtime.log.warning(
+                "http.database", route=request.url.path.rpartition("/")[0], error=type(error).__name__
+            )
             raise HTTPException(503, headers={"Retry-After": str(problem.retry_after_s or 1)}) from error
 
     return guarded
