@@ -1,6 +1,6 @@
 """One step's mail to one lead: what the planner tries out and the sender sends is written here, by the same function.
 
-Never chooses by chance: variant, thread and text follow from step, lead and what was sent before.
+Never chooses by chance: variant, spins, thread and text follow from step, lead and what was sent before.
 """
 
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ import msgspec
 
 from libs.planning.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
 from libs.planning.sequence import Step, variant_of
+from libs.planning.spintax import SpintaxError, spin
 
 
 class Reader(Protocol):
@@ -38,7 +39,7 @@ def write(step: Step, reader: Reader, writer: Writer, unsubscribe_url: str, thre
     """The mail's content.
 
     Raises:
-        CannotRenderError: see rules/render.py; also when the team has no postal address (CAN-SPAM).
+        CannotRenderError: see render.py; also when the team has no postal address (CAN-SPAM).
 
     """
     if not (writer.physical_address or "").strip():
@@ -48,5 +49,10 @@ def write(step: Step, reader: Reader, writer: Writer, unsubscribe_url: str, thre
     )
     values = lead_values({name: getattr(reader, name) for name in LEAD_FIELDS}, reader.custom_fields)
     values |= {"sender_name": writer.name or "", "sender_email": writer.email, "unsubscribe_url": unsubscribe_url}
-    content = variant_of(step, reader.lead_key) or step
-    return compose(content.subject, content.body, values, thread_subject=thread_subject, footer=footer)
+    words = variant_of(step, reader.lead_key) or step
+    try:
+        subject = spin(words.subject, reader.lead_key, step.step_id, "subject")
+        body = spin(words.body, reader.lead_key, step.step_id, "body")
+    except SpintaxError as error:
+        raise CannotRenderError("template", type(error).__name__) from None
+    return compose(subject, body, values, thread_subject=thread_subject, footer=footer)

@@ -18,6 +18,8 @@ from inscriptis.model.config import ParserConfig  # pyright: ignore[reportMissin
 from liquid import BoundTemplate, Environment, StrictDefaultUndefined
 from liquid.exceptions import LiquidError, UndefinedError
 
+from libs.planning.links import links
+
 MAX_SUBJECT = 500  # the column's width; RFC 5322 folds it anyway
 # What a lead offers to templates beside its custom fields.
 LEAD_FIELDS = (
@@ -116,6 +118,9 @@ def compose(
     written = clean(_rendered(body, values, escape=is_html))
     if not written.strip():
         raise CannotRenderError("body", "empty")
+    if is_html and not all(link.is_allowed for link in links(written)):
+        # The template was checked when it was saved; Liquid and spintax can put a scheme together that it did not show.
+        raise CannotRenderError("template", "link_scheme")
     if not is_html:
         return Content(subject=line[:MAX_SUBJECT], text=written.rstrip() + _text_footer(footer))
     whole = _with_html_footer(written, footer)

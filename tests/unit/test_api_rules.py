@@ -111,7 +111,10 @@ def test_a_web_address_may_be_written_as_people_do(value: str) -> None:
     [
         ("Hi {{ first_name", "line 1, column 4"),
         ("a\nb {{ x | shout }}", "line 2, column 10"),
-        ("Hi\n{one|two}", "line 2, column 1"),
+        ("Hi\n{one|two", "line 2, column 1"),
+        ("Hi\n{one|{{ x | shout }}}", "line 2, column 13"),
+        ("{one|\\{ two|\n{% if city %}}{% endif %}", "line 1, column 13"),
+        ("{one|two} {three|\n<img src='data:x'>}", "line 2, column 10"),
         ("ok\n\n <a href='javascript:x'>", "line 3, column 10"),
         ("{% unknown %}", "line 1, column 4"),
     ],
@@ -131,6 +134,10 @@ def test_a_fault_in_a_template_is_named_with_its_line_and_column(source: str, pl
         "{% for n in (1..3) %}{{ n }}{% endfor %}",
         "<a href='{{ website }}'>x</a> <a href=mailto:a@b.test>y</a>",
         "a } b | c",
+        "{Hi|Hello} {{{ first_name }}|friend}, {how|what} about {{ company | upcase }}?",
+        "{one|{two|{three|}}}",
+        "\\{one\\|two\\}",
+        "{{% if city %}In {{ city }}{% endif %}|Where you are}",
     ],
 )
 def test_what_people_write_is_accepted(source: str) -> None:
@@ -144,7 +151,7 @@ def test_a_disguised_scheme_is_found(source: str) -> None:
     assert code_of(templates.body, source) == "link_scheme"
 
 
-@given(st.text(st.sampled_from("{}|%ab \n"), max_size=60))
+@given(st.text(st.sampled_from("{}|%ab \\\n"), max_size=60))
 def test_no_template_breaks_the_check(source: str) -> None:
     try:
         accepted = templates.body(source)
@@ -162,6 +169,18 @@ def test_only_variables_that_nobody_has_are_unknown() -> None:
     assert templates.unknown_variables(source, frozenset({"mine"})) == [
         templates.Unknown(name="frist", row=2, column=4)
     ]
+
+
+def test_variables_are_found_in_every_option_and_at_their_place() -> None:
+    source = "{% assign a = 1 %}{\\| {{ a }}|{x|\n{{ frist }}}}"
+    assert templates.unknown_variables(source, frozenset()) == [templates.Unknown(name="frist", row=2, column=4)]
+
+
+@pytest.mark.parametrize(
+    "source", ["{a|" * 11 + "b" + "}" * 11, "{a|b}" * 14, "{" + "|" * 10_000 + "}", "{a|b", "{x}{y|{z}"]
+)
+def test_spintax_that_nobody_can_oversee_or_close_is_refused(source: str) -> None:
+    assert code_of(templates.body, source) == "spintax"
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
