@@ -1,12 +1,10 @@
-"""The sandbox keeps its word to real clients: each behaviour, the log, the mailboxes, the clock."""
+"""The sandbox keeps its word to real clients: submission, the log, the mailboxes, the clock."""
 
 # aioimaplib is untyped:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
 import asyncio
-import contextlib
-import email
 import imaplib
 import json
 import signal
@@ -15,8 +13,6 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from email.message import EmailMessage
-from email.policy import SMTP
 from pathlib import Path
 
 import aiosmtplib
@@ -27,34 +23,13 @@ from deploy.local.kept import ServerError
 from deploy.local.sandbox.control import Control, ControlError
 from deploy.local.sandbox.log import duplicates
 from deploy.local.sandbox.world import MailWorld
-from tests.support import eventually
-
-INBOX = "ann@acme.test"
-PASSWORD = "any but one"
-DAY = timedelta(days=1)
+from tests.contract.sandbox_mail import INBOX, PASSWORD, answers, message, send, submission, texts
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[MailWorld]:
     async with MailWorld(tmp_path / "mail") as world:
         yield world
-
-
-@asynccontextmanager
-async def submission(world: MailWorld, *, password: str = PASSWORD) -> AsyncGenerator[aiosmtplib.SMTP]:
-    client = aiosmtplib.SMTP(
-        hostname="localhost",
-        port=world.smtp_port,
-        tls_context=world.certificates.client_context(),
-        start_tls=True,
-        username=INBOX,
-        password=password,
-    )
-    await client.connect()
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 @asynccontextmanager
@@ -66,43 +41,6 @@ async def mailbox(world: MailWorld, address: str = INBOX) -> AsyncGenerator[aioi
         yield client
     finally:
         await client.logout()
-
-
-def message(recipient: str, number: int = 1, **headers: str) -> EmailMessage:
-    mail = EmailMessage(policy=SMTP)
-    mail["From"], mail["To"], mail["Subject"] = f"Ann <{INBOX}>", recipient, "A question"
-    mail["Message-ID"] = f"<{number}.{recipient}>"
-    for name, value in headers.items():
-        mail[name.replace("_", "-")] = value
-    mail.set_content("Hello,\n\nmay I ask you something?\n\n.a line with a dot\n\nAnn")
-    return mail
-
-
-async def send(world: MailWorld, recipient: str, number: int = 1, **headers: str) -> None:
-    async with submission(world) as client:
-        await client.send_message(message(recipient, number, **headers), sender=INBOX, recipients=[recipient])
-
-
-async def texts(world: MailWorld, folder: str = "INBOX", address: str = INBOX) -> list[EmailMessage]:
-    """All messages of the folder, by the standard library's client."""
-
-    def read() -> list[EmailMessage]:
-        with imaplib.IMAP4_SSL("localhost", world.imap_port, ssl_context=world.certificates.client_context()) as client:
-            client.login(address, PASSWORD)
-            client.select(folder, readonly=True)
-            _, found = client.uid("SEARCH", "ALL")
-            raws = [client.uid("FETCH", uid.decode(), "(BODY.PEEK[])")[1][0][1] for uid in found[0].split()]
-            return [email.message_from_bytes(raw, policy=SMTP) for raw in raws]
-
-    return await asyncio.to_thread(read)
-
-
-async def answers(world: MailWorld, count: int = 1) -> list[EmailMessage]:
-    world.advance(DAY)
-    await eventually(lambda: world.state().quiet)
-    found = await texts(world)
-    assert len(found) == count
-    return found
 
 
 async def test_submission_wants_tls_then_a_login_then_mail(world: MailWorld) -> None:
@@ -153,112 +91,6 @@ async def test_an_accepted_message_is_logged_delivered_and_filed_in_sent(world: 
     assert sent["Message-ID"] == outcome.message_id
     assert ".a line with a dot" in sent.get_content()
     assert world.state().next_due is None
-
-
-@pytest.mark.parametrize("word", ["interested", "not-interested", "unsubscribe"])
-async def test_people_answer_in_their_own_time(world: MailWorld, word: str) -> None:
-    recipient = f"{word}.mary@lead.test"
-    await send(world, recipient)
-    due = world.state().next_due
-    assert due is not None
-    assert world.clock.now() < due <= world.clock.now() + DAY
-    assert await texts(world) == []
-    (reply,) = await answers(world)
-    assert reply["In-Reply-To"] == f"<1.{recipient}>"
-    assert reply["Return-Path"] == f"<{recipient}>"
-    assert reply["Date"].datetime >= due.replace(microsecond=0)
-    assert world.state().last_delivery is not None
-
-
-async def test_a_person_answers_a_thread_once(world: MailWorld) -> None:
-    await send(world, "interested@lead.test")
-    await answers(world, 1)
-    await send(world, "interested@lead.test", 2, References="<1.interested@lead.test>")
-    await answers(world, 1)
-    await send(world, "interested@lead.test", 3)
-    await answers(world, 2)
-
-
-async def test_nobody_answers_a_machine(world: MailWorld) -> None:
-    await send(world, "ooo@lead.test", Auto_Submitted="auto-replied")
-    assert world.state().next_due is None
-
-
-async def test_an_absent_person_says_when_they_are_back(world: MailWorld) -> None:
-    await send(world, "ooo.kim@lead.test")
-    (reply,) = await answers(world)
-    assert reply["Auto-Submitted"] == "auto-replied"
-    assert reply["Return-Path"] == "<>"
-
-
-async def test_a_dead_address_is_refused_in_the_dialogue(world: MailWorld) -> None:
-    with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refused:
-        await send(world, "hardbounce.joe@lead.test")
-    assert refused.value.recipients[0].code == 550
-    (outcome,) = world.outcomes()
-    assert (outcome.code, outcome.accepted, outcome.message_id) == (550, False, None)
-    assert await texts(world, "Sent") == []
-
-
-async def test_a_late_bounce_comes_to_the_envelope_sender_for_every_message(world: MailWorld) -> None:
-    await send(world, "dsn.joe@lead.test")
-    (report,) = await answers(world)
-    assert report.get_content_type() == "multipart/report"
-    assert report["Return-Path"] == "<>"
-    await send(world, "dsn.joe@lead.test", 2, References="<1.dsn.joe@lead.test>")
-    await answers(world, 2)
-
-
-async def test_a_greylisted_sender_has_to_come_back_after_five_minutes(world: MailWorld) -> None:
-    for wait in (timedelta(0), timedelta(minutes=4)):
-        world.advance(wait)
-        with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refused:
-            await send(world, "greylist.amy@lead.test")
-        assert refused.value.recipients[0].code == 451
-    world.advance(timedelta(minutes=1))
-    await send(world, "greylist.amy@lead.test")
-    await send(world, "greylist.amy@lead.test", 2)
-    assert [outcome.code for outcome in world.outcomes()] == [451, 451, 250, 250]
-
-
-async def test_a_dropped_message_is_accepted_all_the_same(world: MailWorld) -> None:
-    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
-        await send(world, "drop.dan@lead.test")
-    (outcome,) = world.outcomes()
-    assert (outcome.code, outcome.accepted) == ("dropped", True)
-    assert len(await texts(world, "Sent")) == len(await texts(world, address="drop.dan@lead.test")) == 1
-    with contextlib.suppress(aiosmtplib.SMTPServerDisconnected):
-        await send(world, "drop.dan@lead.test")
-    assert duplicates(world.outcomes()) == {"<1.drop.dan@lead.test>": 1}
-
-
-async def test_one_click_posts_to_the_list_unsubscribe_link_until_it_is_heard(world: MailWorld) -> None:
-    heard: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        heard.append(head.partition(b"\r\n")[0] + b" " + await reader.readexactly(26))
-        status = b"500 Internal Server Error" if len(heard) == 1 else b"200 OK"
-        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as platform:
-        link = f"<http://127.0.0.1:{platform.sockets[0].getsockname()[1]}/u/token>"
-        one_click = "List-Unsubscribe=One-Click"
-        await send(world, "oneclick.eve@lead.test", List_Unsubscribe=link, List_Unsubscribe_Post=one_click)
-        world.advance(DAY)
-        await eventually(lambda: len(heard) == 1 and world.state().quiet)
-        world.advance(timedelta(minutes=10))
-        await eventually(lambda: world.state().planned == 0)
-    assert heard == [b"POST /u/token HTTP/1.1 List-Unsubscribe=One-Click"] * 2
-
-
-async def test_one_click_never_leaves_this_machine(world: MailWorld) -> None:
-    link, one_click = "<https://192.0.2.1/u/token>", "List-Unsubscribe=One-Click"
-    await send(world, "oneclick.eve@lead.test", List_Unsubscribe=link, List_Unsubscribe_Post=one_click)
-    world.advance(DAY)
-    await eventually(lambda: world.state().planned == 0)
 
 
 async def test_a_mailbox_is_polled_as_the_platform_does_it(world: MailWorld) -> None:

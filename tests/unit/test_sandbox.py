@@ -1,6 +1,7 @@
 """The sandbox's rules: who behaves how, what they write, and IMAP's way of writing."""
 
 import email
+import re
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
 from email.policy import SMTP
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.sandbox.answers import compose, is_automatic, thread_of
+from deploy.local.sandbox import recipients
+from deploy.local.sandbox.answers import MACHINE_THANKS, OUT_OF_OFFICE, REPLIES, compose, is_automatic, thread_of
 from deploy.local.sandbox.imap_syntax import (
     Candidate,
     Largest,
@@ -24,8 +26,9 @@ from deploy.local.sandbox.imap_syntax import (
     tokens,
 )
 from deploy.local.sandbox.log import Outcome, duplicates
-from deploy.local.sandbox.recipients import SHORTEST_DELAY, Behaviour, behaviour_of, delay_of
+from deploy.local.sandbox.recipients import SHORTEST_DELAY, Behaviour, behaviour_of, delay_of, refusal_of
 from deploy.local.sandbox.store import Stored, to_us
+from services.replies.rules.inspection import inspect, read
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -62,6 +65,11 @@ def answer(behaviour: Behaviour, raw: bytes, recipient: str = "interested.mary7@
         ("notinterested2@x.test", Behaviour.NOT_INTERESTED),
         ("hardbounce9@x.test", Behaviour.HARD_BOUNCE),
         ("bounce@x.test", Behaviour.HARD_BOUNCE),
+        ("421@x.test", Behaviour.CLOSED),
+        ("421.Amy3@x.test", Behaviour.CLOSED),
+        ("4217@x.test", Behaviour.SILENT),
+        ("policydot.amy@x.test", Behaviour.POLICY_AT_DOT),
+        ("policydotty@x.test", Behaviour.SILENT),
         ("bouncer@x.test", Behaviour.SILENT),
         ("mary.interested@x.test", Behaviour.SILENT),
         ("7interested@x.test", Behaviour.SILENT),
@@ -72,6 +80,32 @@ def test_the_first_word_of_an_address_is_how_its_owner_behaves(address: str, beh
     assert behaviour_of(address) is behaviour
 
 
+def test_every_word_of_the_table_is_known_and_every_known_word_is_in_it() -> None:
+    named = set(re.findall(r"^\| ([\w-]+) +\|", recipients.__doc__ or "", re.MULTILINE))
+    also = set(re.findall(r"also (\w+)", recipients.__doc__ or ""))
+    assert {word for word in named | also if behaviour_of(f"{word}@x.test") is not Behaviour.SILENT} == named | also
+    assert {behaviour_of(f"{word}@x.test") for word in named} == set(Behaviour) - {Behaviour.SILENT}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "minutes", "answer"),
+    [
+        (Behaviour.SILENT, 0, None),
+        (Behaviour.HARD_BOUNCE, 0, "550 5.1.1 "),
+        (Behaviour.POLICY, 0, "550 5.7.1 "),
+        (Behaviour.GREYLIST, 4, "451 4.7.1 "),
+        (Behaviour.GREYLIST, 5, None),
+        (Behaviour.CLOSED, 9, "421 4.3.2 "),
+        (Behaviour.CLOSED, 10, None),
+        (Behaviour.MAILBOX_FULL, 29, "452 4.2.2 "),
+        (Behaviour.MAILBOX_FULL, 30, "552 5.2.2 "),
+    ],
+)
+def test_a_recipient_is_refused_as_the_table_says(behaviour: Behaviour, minutes: int, answer: str | None) -> None:
+    refusal = refusal_of(behaviour, timedelta(minutes=minutes))
+    assert (refusal and refusal[:10]) == answer
+
+
 @given(st.emails())
 def test_a_delay_is_within_its_bounds_and_always_the_same(address: str) -> None:
     delay = delay_of(address, DAY)
@@ -80,7 +114,7 @@ def test_a_delay_is_within_its_bounds_and_always_the_same(address: str) -> None:
     assert delay_of(address, timedelta(0)) == timedelta(0)
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour.INTERESTED, Behaviour.NOT_INTERESTED, Behaviour.UNSUBSCRIBE])
+@pytest.mark.parametrize("behaviour", REPLIES)
 def test_a_reply_stays_in_its_thread(behaviour: Behaviour) -> None:
     raw = campaign_mail(Message_ID="<second@acme.test>", References="<first@acme.test>", Subject="Re: A question")
     target, reply = answer(behaviour, raw)
@@ -122,6 +156,53 @@ def test_a_late_bounce_is_a_delivery_report_with_the_returned_headers() -> None:
     assert recipient["Status"] == "5.1.1"
     assert recipient["Final-Recipient"] == "rfc822;dsn.joe@lead.test"
     assert "Message-ID: <first@acme.test>" in returned.get_content()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "intent"),
+    [
+        (Behaviour.MEETING, "meeting_request"),
+        (Behaviour.QUESTION, "question"),
+        (Behaviour.NOT_INTERESTED, "not_interested"),
+        (Behaviour.UNSUBSCRIBE, "unsubscribe"),
+        (Behaviour.OUT_OF_OFFICE, "out_of_office"),
+        (Behaviour.AUTO_REPLY, "auto_reply"),
+    ],
+)
+def test_every_wording_is_read_as_what_it_is_meant(behaviour: Behaviour, intent: str) -> None:
+    answers = [answer(behaviour, campaign_mail(), f"someone.p{n}@lead.test")[1] for n in range(60)]
+    wordings = REPLIES.get(behaviour) or (MACHINE_THANKS if behaviour is Behaviour.AUTO_REPLY else OUT_OF_OFFICE)
+    said = [each.get_content().replace("\r\n", "\n") for each in answers]
+    assert all(any(each.startswith(wording.partition("{")[0]) for each in said) for wording in wordings)
+    assert {inspect(each.as_bytes()).intent for each in answers} == {intent}
+
+
+def test_a_meeting_is_asked_for_with_a_time() -> None:
+    assert all(re.search(r"\d{1,2}:\d\d|\d pm", wording) for wording in REPLIES[Behaviour.MEETING])
+
+
+def test_nobody_answers_the_thanks_of_a_machine() -> None:
+    target, thanks = answer(Behaviour.AUTO_REPLY, campaign_mail())
+    assert target == "bounces@acme.test"
+    assert is_automatic(thanks.as_bytes())
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "found"),
+    [
+        (Behaviour.DSN, {("5.1.1", "user_unknown", "hard")}),
+        (Behaviour.SOFT_DSN, {("5.2.2", "mailbox_full", "soft"), ("4.4.7", "expired", "soft")}),
+    ],
+)
+def test_a_report_is_read_with_its_class_recipient_and_message(
+    behaviour: Behaviour, found: set[tuple[str, str, str]]
+) -> None:
+    people = [f"anybody.p{n}@lead.test" for n in range(20)]
+    reports = [read(answer(behaviour, campaign_mail(), person)[1].as_bytes(), NOW.date()).report for person in people]
+    judged = [each for report in reports if report for each in report.recipients]
+    assert [each.address for each in judged] == people
+    assert {(each.status, each.reason, each.bounce_class) for each in judged} == found
+    assert {report.message_ids for report in reports if report} == {("<first@acme.test>",)}
 
 
 def test_a_thread_is_named_by_its_first_message() -> None:

@@ -7,7 +7,8 @@ import signal
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.local.sandbox.world import A_DAY, PORTS, MailWorld
+from deploy.local.sandbox.smtp import Habits
+from deploy.local.sandbox.world import A_DAY, EVERYDAY, PORTS, MailWorld
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready")
     parser.add_argument("--longest-delay-s", type=float, default=A_DAY.total_seconds(), help="0: answer at once")
     parser.add_argument("--no-sent", action="store_true", help="do not file submitted mail in Sent")
+    parser.add_argument("--tarpit-s", type=float, default=EVERYDAY.tarpit_s, help="how long a tarpit takes, real time")
     for name in PORTS:
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0: the kept one, else a free one")
     asyncio.run(_run(parser.parse_args()))
@@ -28,7 +30,8 @@ async def _run(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     ports = {name: getattr(options, f"{name}_port") for name in PORTS}
     delay = timedelta(seconds=options.longest_delay_s)
-    async with MailWorld(options.data_dir, ports=ports, longest_delay=delay, keeps_sent=not options.no_sent) as world:
+    habits = Habits(keeps_sent=not options.no_sent, tarpit_s=options.tarpit_s)
+    async with MailWorld(options.data_dir, ports=ports, longest_delay=delay, habits=habits) as world:
         _say(world, as_json=options.json)
         stopping = asyncio.create_task(stopped.wait())
         # a courier that failed must end the process, not leave a world in which nobody answers

@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from email.policy import SMTP, compat32
 from email.utils import format_datetime, formataddr, parseaddr
 
-from deploy.local.sandbox.recipients import Behaviour, seed_of
+from deploy.local.sandbox.recipients import MACHINES, REPORTS, Behaviour, seed_of
 
 MX = "mx.sandbox.test"
 REPLIES = {
@@ -18,6 +18,17 @@ REPLIES = {
         "Yes, I'm interested. Can we have a call next Tuesday?\n\n{name}",
         "Hello,\n\nsounds great, please send me more information and your pricing.\n\nKind regards\n{name}",
         "Good timing - we are looking at exactly this. I'd love to learn more.\n\nCheers, {name}",
+    ),
+    Behaviour.MEETING: (
+        "Hi,\n\nhappy to talk. How about Thursday at 10:30?\n\nBest,\n{name}",
+        "Sure, let's meet on Tuesday at 2 pm, my office or yours.\n\n{name}",
+        "Hello,\n\ncould we have a quick call tomorrow at 9:15? I am at my desk until noon.\n\nRegards\n{name}",
+        "Wednesday at 4 pm works for a short demo. Please send an invite.\n\nCheers, {name}",
+    ),
+    Behaviour.QUESTION: (
+        "Hi,\n\nwhat does it cost for a team of ten?\n\n{name}",
+        "Does it work with Postgres, or only with your own database?\n\nRegards,\n{name}",
+        "Hello,\n\nwhere did you get my address?\n\n{name}",
     ),
     Behaviour.NOT_INTERESTED: (
         "Hi,\n\nthank you, but we are not interested.\n\n{name}",
@@ -35,6 +46,16 @@ OUT_OF_OFFICE = (
     "Thank you for your message. I am currently on vacation and will return on {date}.\n\nBest regards\n{name}",
     "Hi, I'm on annual leave and back on {date}. For urgent matters please call the front desk.\n\n{name}",
 )
+MACHINE_THANKS = (
+    "Thank you for your message. This is an automated response: we have received your e-mail.\n\n{name}'s team",
+    "Hello,\n\nyour request has been received and will be answered within two working days.\n\nThe front desk",
+)
+# What a report says of a message that may come again later: the status, and the last server's words.
+SOFT_REPORTS = (
+    ("5.2.2", "552 5.2.2 The recipient's mailbox is full"),
+    ("4.4.7", "451 4.4.7 Delivery time expired, the recipient's server did not answer"),
+)
+HARD_REPORT = ("5.1.1", "550 5.1.1 The email account that you tried to reach does not exist")
 DATE_FORMS = ("%A, %d %B %Y", "%B %d, %Y", "%Y-%m-%d")
 LONGEST_ABSENCE_DAYS = 10
 
@@ -61,28 +82,42 @@ def compose(behaviour: Behaviour, raw: bytes, *, sender: str, recipient: str, no
 
     `now` is business time and becomes the Date. The same arguments give the same bytes.
     """
-    if behaviour is Behaviour.DSN:
-        return sender, _delivery_status(raw, sender=sender, recipient=recipient, now=now)
+    if behaviour in REPORTS:
+        return sender, _delivery_status(behaviour, raw, sender=sender, recipient=recipient, now=now)
     original = BytesParser(policy=SMTP).parsebytes(raw)
     # an automatic answer goes to the envelope's sender (RFC 3834 §4), a person's to Reply-To or From
     by_hand = parseaddr(str(original["Reply-To"] or original["From"] or sender))[1] or sender
-    target = sender if behaviour is Behaviour.OUT_OF_OFFICE else by_hand
+    target = sender if behaviour in MACHINES else by_hand
     reply = _begun(original, recipient=recipient, target=target, now=now)
-    seed, name = seed_of(recipient, thread_of(raw)), _name_of(recipient)
-    subject = str(original["Subject"] or "")
-    if behaviour is Behaviour.OUT_OF_OFFICE:
-        reply["Subject"] = ("Automatic reply: ", "Out of Office: ")[seed % 2] + subject
-        reply["Auto-Submitted"] = "auto-replied"
-        reply["X-Auto-Response-Suppress"] = "All"
-        back = now + timedelta(days=3 + seed % (LONGEST_ABSENCE_DAYS - 2))
-        form = DATE_FORMS[seed // 7 % len(DATE_FORMS)]
-        reply.set_content(OUT_OF_OFFICE[seed % len(OUT_OF_OFFICE)].format(name=name, date=back.strftime(form)))
+    if behaviour in MACHINES:
+        _say_automatically(reply, behaviour, original, seed_of(recipient, thread_of(raw)), now)
     else:
-        reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-        wordings = REPLIES[behaviour]
-        said = wordings[seed % len(wordings)].format(name=name)
-        reply.set_content(f"{said}\n\n{_quoted(original, outlook=seed // 11 % 3 == 0)}")
+        _say(reply, behaviour, original, seed_of(recipient, thread_of(raw)))
     return target, reply.as_bytes()
+
+
+def _say_automatically(
+    reply: EmailMessage, behaviour: Behaviour, original: EmailMessage, seed: int, now: datetime
+) -> None:
+    subject, name = str(original["Subject"] or ""), _name_of(parseaddr(str(reply["From"]))[1])
+    reply["Auto-Submitted"] = "auto-replied"
+    if behaviour is Behaviour.AUTO_REPLY:
+        reply["Subject"] = f"We have received your message: {subject}"
+        reply.set_content(MACHINE_THANKS[seed % len(MACHINE_THANKS)].format(name=name))
+        return
+    reply["Subject"] = ("Automatic reply: ", "Out of Office: ")[seed % 2] + subject
+    reply["X-Auto-Response-Suppress"] = "All"
+    back = now + timedelta(days=3 + seed % (LONGEST_ABSENCE_DAYS - 2))
+    form = DATE_FORMS[seed // 7 % len(DATE_FORMS)]
+    reply.set_content(OUT_OF_OFFICE[seed % len(OUT_OF_OFFICE)].format(name=name, date=back.strftime(form)))
+
+
+def _say(reply: EmailMessage, behaviour: Behaviour, original: EmailMessage, seed: int) -> None:
+    subject, name = str(original["Subject"] or ""), _name_of(parseaddr(str(reply["From"]))[1])
+    reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
+    wordings = REPLIES[behaviour]
+    said = wordings[seed % len(wordings)].format(name=name)
+    reply.set_content(f"{said}\n\n{_quoted(original, outlook=seed // 11 % 3 == 0)}")
 
 
 def _begun(original: EmailMessage, *, recipient: str, target: str, now: datetime) -> EmailMessage:
@@ -111,8 +146,10 @@ def _quoted(original: EmailMessage, *, outlook: bool) -> str:
     return f"On {original['Date']}, {original['From']} wrote:\n\n{lines}"
 
 
-def _delivery_status(raw: bytes, *, sender: str, recipient: str, now: datetime) -> bytes:
-    """A hard bounce with the returned headers; written out, as the fields and their order are the point."""
+def _delivery_status(behaviour: Behaviour, raw: bytes, *, sender: str, recipient: str, now: datetime) -> bytes:
+    """A failure with the returned headers; written out, as the fields and their order are the point."""
+    soft = SOFT_REPORTS[seed_of(recipient) % len(SOFT_REPORTS)]
+    status, diagnostic = HARD_REPORT if behaviour is Behaviour.DSN else soft
     boundary = f"=_{seed_of(recipient, str(now)):016x}"
     head = raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
     lines = [
@@ -132,7 +169,7 @@ def _delivery_status(raw: bytes, *, sender: str, recipient: str, now: datetime) 
         "",
         "Your message could not be delivered to one or more recipients:",
         "",
-        f"<{recipient}>: host {MX} said: 550 5.1.1 The email account that you tried to reach does not exist",
+        f"<{recipient}>: host {MX} said: {diagnostic}",
         "",
         f"--{boundary}",
         "Content-Type: message/delivery-status",
@@ -143,9 +180,9 @@ def _delivery_status(raw: bytes, *, sender: str, recipient: str, now: datetime) 
         f"Original-Recipient: rfc822;{recipient}",
         f"Final-Recipient: rfc822;{recipient}",
         "Action: failed",
-        "Status: 5.1.1",
+        f"Status: {status}",
         f"Remote-MTA: dns; {MX}",
-        "Diagnostic-Code: smtp; 550 5.1.1 The email account that you tried to reach does not exist",
+        f"Diagnostic-Code: smtp; {diagnostic}",
         "",
         f"--{boundary}",
         "Content-Type: text/rfc822-headers; charset=utf-8",

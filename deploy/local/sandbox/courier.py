@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from urllib.parse import urlsplit
 
 from deploy.local.sandbox.answers import MX, compose, headers_of, is_automatic, thread_of
-from deploy.local.sandbox.recipients import ANSWERING, Behaviour, behaviour_of, delay_of
+from deploy.local.sandbox.recipients import ANSWERING, MACHINES, REPORTS, Behaviour, behaviour_of, delay_of
 from deploy.local.sandbox.store import Due, Store
 
 RETRY_ONE_CLICK = timedelta(minutes=10)
@@ -62,8 +62,7 @@ class Courier:
         behaviour = behaviour_of(recipient)
         if behaviour not in ANSWERING or is_automatic(raw) or not sender:
             return
-        # a server bounces every message, a person answers a thread once
-        if behaviour is Behaviour.DSN or self._store.answers_now(recipient, thread_of(raw)):
+        if behaviour in REPORTS or self._store.answers_now(recipient, thread_of(raw)):
             at = now + delay_of(recipient, self._longest_delay)
             self._store.schedule(at, behaviour, sender=sender, recipient=recipient, raw=raw)
             self._wake.set()
@@ -99,7 +98,7 @@ class Courier:
         else:
             now = self._clock.now()
             target, answer = compose(due.behaviour, due.raw, sender=due.sender, recipient=due.recipient, now=now)
-            returned = "" if due.behaviour in (Behaviour.DSN, Behaviour.OUT_OF_OFFICE) else due.recipient
+            returned = "" if due.behaviour in MACHINES else due.recipient
             with self._store.transaction():
                 self._store.file(target, "INBOX", f"Return-Path: <{returned}>\r\n".encode() + answer, now)
                 self._store.settle(due)

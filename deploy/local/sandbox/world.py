@@ -19,10 +19,11 @@ from deploy.local.sandbox.courier import Clock, Courier
 from deploy.local.sandbox.imap import Session
 from deploy.local.sandbox.listen import listen
 from deploy.local.sandbox.log import Outcome, SmtpLog, read_log
-from deploy.local.sandbox.smtp import Submission, listen_smtp
+from deploy.local.sandbox.smtp import Habits, Submission, listen_smtp
 from deploy.local.sandbox.store import Store
 
 A_DAY = timedelta(days=1)
+EVERYDAY = Habits()
 PORTS = ("smtp", "imap", "control")
 
 
@@ -30,8 +31,8 @@ class MailWorld:
     """`async with MailWorld(directory) as world:` runs it; what it holds is kept in the directory for the next one.
 
     `ports` names those of smtp, imap and control that are not to be chosen; all are kept for the next start.
-    `longest_delay` bounds how long people take to answer (business time; zero: at once). `keeps_sent` files submitted
-    mail in the sender's Sent folder, as Gmail does.
+    `longest_delay` bounds how long people take to answer (business time; zero: at once). By its everyday
+    habits it files submitted mail in the sender's Sent folder, as Gmail does.
     Raises ServerError when another one runs on the directory, PortTakenError when a port is not free.
     """
 
@@ -41,12 +42,12 @@ class MailWorld:
         *,
         ports: Mapping[str, int] | None = None,
         longest_delay: timedelta = A_DAY,
-        keeps_sent: bool = True,
+        habits: Habits = EVERYDAY,
     ) -> None:
         self._directory = directory
         self._wanted_ports = ports or {}
         self._longest_delay = longest_delay
-        self._keeps_sent = keeps_sent
+        self._habits = habits
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +116,7 @@ class MailWorld:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         tls = self.certificates.server_context()
-        submission = Submission(self._store, self.clock, self.courier, self._log, keeps_sent=self._keeps_sent)
+        submission = Submission(self._store, self.clock, self.courier, self._log, self._habits)
         await listen_smtp(stack, submission, tls, self.smtp_port)
         await listen(stack, self._imap, self.imap_port, tls)
         await listen(stack, self._control, self.control_port)
