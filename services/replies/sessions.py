@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, Pool
+from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, CLOSE_TIMEOUT_S, Pool
 from services.replies import imap
 from services.replies.queries import mailboxes
 
@@ -98,6 +98,8 @@ class Sessions:
         for inbox_id in list(self._open):
             await self._give_up(inbox_id)
         if self._locks is not None:
+            if not self._locks.is_closed():
+                await self._locks.reset(timeout=CLOSE_TIMEOUT_S)  # the pool would keep its locks
             await self._pool.release(self._locks)
             self._locks = None
 

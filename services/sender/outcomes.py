@@ -41,7 +41,7 @@ async def sent(
 ) -> None:
     """The mail has gone: lead and inbox show it, the sequence goes on from the sending."""
     committed_at = send.committed_at or at
-    await settle.show_contact(tx, send.inbox_id, send.lead_id, committed_at)
+    enrollment = await settle.show_sent(tx, send, committed_at)
     event = EmailSent(
         **_dated(send, at),
         attempt=send.attempt,
@@ -50,15 +50,14 @@ async def sent(
         smtp_code=answer[0],
         smtp_status=answer[1],
     )
-    after = await go_on(tx, send.enrollment_id, send.step_number, committed_at, at)
+    after = await go_on(tx, enrollment, send.step_number, committed_at, at)
     await record(tx, send.team_id, event, *after, by=BY, at=at)
 
 
 async def go_on(
-    tx: Tx, enrollment_id: UUID | None, step_number: int | None, sent_at: datetime, at: datetime
+    tx: Tx, enrollment: settle.Enrollment | None, step_number: int | None, sent_at: datetime, at: datetime
 ) -> list[Event]:
-    """The enrollment waits for the step after this one, or has had its last; one that was stopped stays so."""
-    enrollment = enrollment_id and await settle.lock_enrollment(tx, enrollment_id)
+    """The locked enrollment waits for the step after this one, or has had its last; one that was stopped stays so."""
     if not enrollment or enrollment.state != "active" or enrollment.step_number != step_number:
         return []
     following = step_at(enrollment.steps, enrollment.step_number + 1)
@@ -135,7 +134,8 @@ async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at
     """The ledger knows this step of this person, under an earlier row of the lead: it is not sent again."""
     if past.state in _HAD:
         sent_at = past.committed_at or at
-        await record(tx, team_id, *await go_on(tx, lead.enrollment_id, past.step_number, sent_at, at), by=BY, at=at)
+        enrollment = await settle.lock_enrollment(tx, lead.enrollment_id)
+        await record(tx, team_id, *await go_on(tx, enrollment, past.step_number, sent_at, at), by=BY, at=at)
     else:
         await end_lead(tx, team_id, lead, f"already_{past.state}", at)
 

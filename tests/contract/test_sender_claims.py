@@ -11,9 +11,9 @@ import pytest
 from deploy.local.ca import Certificates, certificates
 from libs.schema.runtime.db import Connection, transaction
 from services.sender.app import close
+from services.sender.compose import Letter, compose
 from services.sender.deps import Deps
 from services.sender.jobs.mend import reap
-from services.sender.compose import Letter, compose
 from services.sender.jobs.send import claim_some, deliver, limits_of, point_of, send_due
 from services.sender.jobs.settle import persistently, settle
 from services.sender.queries import claim
@@ -101,9 +101,8 @@ async def test_a_claim_that_is_not_committed_yet_keeps_rivals_off_its_team(world
     world.clock.move(HOUR)
     async with transaction(rivals[0].pool) as tx:
         teams = await claim.lock_teams_with_due(tx, world.clock.now())
-        assert (
-            len(await claim.claim_due(tx, teams, world.clock.now(), limits_of(rivals[0], world.clock.now(), 50))) == 1
-        )
+        limits = limits_of(rivals[0], world.clock.now(), 50)
+        assert len(await claim.claim_due(tx, teams, world.clock.now(), limits, "sending")) == 1
         # Another mail is due before the claimed one now, so a rival that may look would take it.
         await world.owner.execute(
             """UPDATE send_ledger SET not_before = not_before - INTERVAL '30 minutes' WHERE send_id =

@@ -48,10 +48,10 @@ async def claim_some(deps: Deps, most: int) -> tuple[list[Claimed], Threads]:
     now = deps.clock.now()
     async with transaction(deps.pool) as tx:
         teams = await claim.lock_teams_with_due(tx, now)
-        send_ids = await claim.claim_due(tx, teams, now, limits_of(deps, now, most)) if teams else []
+        limits = limits_of(deps, now, most)
+        send_ids = await claim.claim_due(tx, teams, now, limits, email_status("claimed")) if teams else []
         if not send_ids:
             return [], {}
-        await claim.show_claimed(tx, send_ids, email_status("claimed"))
         claimed = await claim.load_claimed(tx, send_ids)
         lead_ids = [send.lead_id for send in claimed if send.lead_id]
         earlier = await claim.earlier_mails(tx, lead_ids, [s.enrollment_id for s in claimed if s.enrollment_id])
@@ -125,8 +125,7 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         if deps.stopping.is_set():
             return False
         point = point_of(deps, send, letter)
-        async with transaction(deps.pool) as tx:
-            await barrier.enter(tx, send.team_id, send.lead_key, send.campaign_id)
+        async with barrier.inside(deps.pool, send.team_id, send.lead_key, send.campaign_id) as tx:
             allowed = await claim.pass_the_point(tx, send, point)
         if allowed:
             passed = msgspec.structs.replace(

@@ -75,15 +75,20 @@ placed AS (
         row_number() OVER (PARTITION BY f.team_id ORDER BY f.not_before, f.send_id) AS place
     FROM first_due AS f
 ),
-allowed AS (
-    SELECT p.send_id
-    FROM placed AS p
-    JOIN teams AS t ON t.id = p.team_id
-    WHERE p.place <= t.daily_email_limit
+budget AS MATERIALIZED (
+    SELECT t.id AS team_id, t.daily_email_limit
         - (SELECT count(*) FROM send_ledger AS l
             WHERE l.team_id = t.id
                 AND l.committed_at >= date_trunc('day', $2, coalesce(t.settings ->> 'timezone', 'UTC')))
-        - (SELECT count(*) FROM send_ledger AS l WHERE l.team_id = t.id AND l.state = 'claimed')
+        - (SELECT count(*) FROM send_ledger AS l WHERE l.team_id = t.id AND l.state = 'claimed') AS mails
+    FROM teams AS t
+    WHERE t.id = ANY ($1::uuid[])
+),
+allowed AS (
+    SELECT p.send_id
+    FROM placed AS p
+    JOIN budget AS b ON b.team_id = p.team_id
+    WHERE p.place <= b.mails
     ORDER BY p.not_before, p.send_id
     LIMIT $3
 ),
@@ -93,15 +98,24 @@ locked AS (
     WHERE l.send_id IN (SELECT a.send_id FROM allowed AS a)
         AND l.state = 'queued'
     FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE send_ledger AS l
+    SET state = 'claimed', attempt = l.attempt + 1, fence = nextval('fence_seq'), epoch = n.epoch,
+        lease_until = clock_timestamp() + make_interval(secs => $4::float8), claimed_at = $2, claimed_by = $5
+    FROM locked
+    CROSS JOIN installation AS n
+    WHERE l.send_id = locked.send_id
+        AND NOT n.paused
+    RETURNING l.send_id
+),
+shown AS (
+    UPDATE emails AS m
+    SET status = $9::text::email_status
+    FROM claimed
+    WHERE m.id = claimed.send_id
 )
-UPDATE send_ledger AS l
-SET state = 'claimed', attempt = l.attempt + 1, fence = nextval('fence_seq'), epoch = n.epoch,
-    lease_until = clock_timestamp() + make_interval(secs => $4::float8), claimed_at = $2, claimed_by = $5
-FROM locked
-CROSS JOIN installation AS n
-WHERE l.send_id = locked.send_id
-    AND NOT n.paused
-RETURNING l.send_id
+SELECT c.send_id FROM claimed AS c
 """
 
 
@@ -116,7 +130,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     owner: int
 
 
-async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Limits) -> list[UUID]:
+async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Limits, email_status: str) -> list[UUID]:
     """T1: at most one due send of each inbox that may send now; call it only for teams that are locked."""
     records = await tx.fetch(
         CLAIM_DUE,
@@ -128,20 +142,9 @@ async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Lim
         limits.least_gap_s,
         limits.rolling_limit,
         limits.not_before,
+        email_status,
     )
     return [record["send_id"] for record in records]
-
-
-SHOW_CLAIMED = """
-UPDATE emails
-SET status = $2::text::email_status
-WHERE id = ANY ($1::uuid[])
-"""
-
-
-async def show_claimed(tx: Tx, send_ids: Sequence[UUID], status: str) -> None:
-    """The claimed sends' emails show `status`."""
-    await tx.execute(SHOW_CLAIMED, send_ids, status)
 
 
 class Claimed(Send, frozen=True, kw_only=True):
@@ -275,7 +278,7 @@ async def earlier_mails(tx: Tx, lead_ids: Sequence[UUID], enrollment_ids: Sequen
     return await fetch_all(tx, Earlier, EARLIER_MAILS, lead_ids, enrollment_ids)
 
 
-# After barrier.enter, in its transaction and as a statement of its own: its snapshot is younger than the locks.
+# After barrier.inside has locked, as a statement of its own: its snapshot is younger than the locks.
 COMMIT_POINT = """
 WITH passed AS (
     UPDATE send_ledger AS l

@@ -11,6 +11,7 @@ import msgspec
 
 from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_one
+from services.sender.queries.sends import Send
 
 Claim = tuple[UUID, int, int]  # send, fence, epoch
 
@@ -158,6 +159,32 @@ async def lock_enrollment(tx: Tx, enrollment_id: UUID) -> Enrollment | None:
     return await fetch_one(tx, Enrollment, LOCK_ENROLLMENT, enrollment_id)
 
 
+# The enrollment is locked first: what is not read in a WITH comes after what is.
+SHOW_SENT = """
+WITH touched AS (
+    UPDATE inboxes AS i
+    SET last_sent_at = greatest(i.last_sent_at, $4)
+    WHERE i.id = $2
+),
+contacted AS (
+    UPDATE leads AS ld
+    SET first_contacted_at = coalesce(ld.first_contacted_at, $4),
+        last_contacted_at = greatest(ld.last_contacted_at, $4)
+    WHERE ld.id = $3
+)
+SELECT e.id, e.campaign_id, e.lead_id, e.state, e.step_number, v.steps
+FROM enrollments AS e
+JOIN sequence_version AS v ON v.campaign_id = e.campaign_id AND v.version = e.sequence_version
+WHERE e.id = $1
+FOR UPDATE OF e
+"""
+
+
+async def show_sent(tx: Tx, send: Send, at: datetime) -> Enrollment | None:
+    """Lead and inbox show when they last met; returns the enrollment as `lock_enrollment` does."""
+    return await fetch_one(tx, Enrollment, SHOW_SENT, send.enrollment_id, send.inbox_id, send.lead_id, at)
+
+
 NEXT_STEP = """
 WITH moved AS (
     UPDATE enrollments AS e
@@ -216,23 +243,6 @@ async def end_enrollment(tx: Tx, enrollment_id: UUID, end: End, order: Sequence[
     """Ends it; False when it had ended before, which then stands. `order` lists the lead statuses, lowest first."""
     count = await tx.fetchval(END_ENROLLMENT, enrollment_id, end.state, end.reason, end.at, end.lead_status, order)
     return count == 1
-
-
-SHOW_CONTACT = """
-WITH touched AS (
-    UPDATE inboxes AS i
-    SET last_sent_at = greatest(i.last_sent_at, $3)
-    WHERE i.id = $1
-)
-UPDATE leads AS ld
-SET first_contacted_at = coalesce(ld.first_contacted_at, $3), last_contacted_at = greatest(ld.last_contacted_at, $3)
-WHERE ld.id = $2
-"""
-
-
-async def show_contact(tx: Tx, inbox_id: UUID, lead_id: UUID | None, at: datetime) -> None:
-    """Lead and inbox show when they last met."""
-    await tx.execute(SHOW_CONTACT, inbox_id, lead_id, at)
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
