@@ -40,6 +40,11 @@ class DueLead(msgspec.Struct, frozen=True, kw_only=True):
     country: str | None
     custom_fields: dict[str, Any]
     thread_subject: str | None
+    # What conditions ask about (conditions.py).
+    replied: bool = False
+    reply_intent: str | None = None
+    opened: bool = False
+    clicked: bool = False
 
 
 class TeamDay(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +83,10 @@ class PlannedInbox(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SequenceVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign's settings and one saved version of its steps."""
+    """A campaign's settings, one saved version of its steps, and which of its variants have won their test."""
 
     campaign_id: UUID
     version: int
     settings: dict[str, Any]
     steps: list[Step]
+    winners: list[UUID] = []

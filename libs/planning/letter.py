@@ -1,6 +1,6 @@
 """One step's mail to one lead: what the planner tries out and the sender sends is written here, by the same function.
 
-Never chooses by chance: variant, spins, thread and text follow from step, lead and what was sent before.
+Never chooses by chance: spins, thread and text follow from words, lead and what was sent before.
 """
 
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from libs.planning.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
-from libs.planning.sequence import Step, variant_of
+from libs.planning.sequence import Words
 from libs.planning.spintax import SpintaxError, spin
 
 
@@ -35,7 +35,7 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
     physical_address: str | None
 
 
-def write(step: Step, reader: Reader, writer: Writer, unsubscribe_url: str, thread_subject: str | None) -> Content:
+def write(words: Words, reader: Reader, writer: Writer, unsubscribe_url: str, thread_subject: str | None) -> Content:
     """The mail's content.
 
     Raises:
@@ -49,10 +49,9 @@ def write(step: Step, reader: Reader, writer: Writer, unsubscribe_url: str, thre
     )
     values = lead_values({name: getattr(reader, name) for name in LEAD_FIELDS}, reader.custom_fields)
     values |= {"sender_name": writer.name or "", "sender_email": writer.email, "unsubscribe_url": unsubscribe_url}
-    words = variant_of(step, reader.lead_key) or step
     try:
-        subject = spin(words.subject, reader.lead_key, step.step_id, "subject")
-        body = spin(words.body, reader.lead_key, step.step_id, "body")
+        subject = spin(words.subject, reader.lead_key, words.step_id, "subject")
+        body = spin(words.body, reader.lead_key, words.step_id, "body")
     except SpintaxError as error:
         raise CannotRenderError("template", type(error).__name__) from None
     return compose(subject, body, values, thread_subject=thread_subject, footer=footer)

@@ -11,7 +11,8 @@ from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 
 LEAD_FACTS = """
-SELECT e.id AS enrollment_id, e.campaign_id, e.lead_id, e.lead_key, e.sequence_version, e.step_number, e.next_at,
+SELECT e.id AS enrollment_id, e.campaign_id, e.lead_id, e.lead_key, e.sequence_version, e.step_number,
+    coalesce(e.next_at, e.enrolled_at) AS next_at,
     e.inbox_id, e.held_gate, e.held_until, ld.deleted_at IS NOT NULL AS archived,
     (SELECT sl.reason FROM suppression_list AS sl
         WHERE (sl.team_id = e.team_id OR sl.team_id IS NULL)
@@ -27,15 +28,27 @@ SELECT e.id AS enrollment_id, e.campaign_id, e.lead_id, e.lead_key, e.sequence_v
         ORDER BY ls.stopped_at
         LIMIT 1) AS stopped,
     ld.email, ld.first_name, ld.last_name, ld.company, ld.title, ld.phone, ld.linkedin_url, ld.website, ld.city,
-    ld.country, ld.custom_fields,
-    (SELECT m.subject FROM emails AS m
-        WHERE m.lead_id = e.lead_id AND m.enrollment_id = e.id AND m.sent_at IS NOT NULL
-        ORDER BY m.sent_at DESC
-        LIMIT 1) AS thread_subject
+    ld.country, ld.custom_fields, before.subject AS thread_subject, coalesce(before.opened, false) AS opened,
+    coalesce(before.clicked, false) AS clicked, answer.intent AS reply_intent, coalesce(answer.human, false) AS replied
 FROM unnest($2::uuid[]) WITH ORDINALITY AS u(id, place)
 JOIN enrollments AS e ON e.id = u.id
 JOIN campaigns AS c ON c.id = e.campaign_id
 JOIN leads AS ld ON ld.id = e.lead_id
+LEFT JOIN LATERAL (
+    SELECT m.subject, m.open_count > 0 AS opened, m.click_count > 0 AS clicked
+    FROM emails AS m
+    WHERE m.lead_id = e.lead_id AND m.enrollment_id = e.id AND m.sent_at IS NOT NULL
+    ORDER BY m.sent_at DESC
+    LIMIT 1
+) AS before ON true
+LEFT JOIN LATERAL (
+    SELECT r.intent::text AS intent, coalesce(r.intent NOT IN ('out_of_office', 'auto_reply', 'bounce'), true) AS human
+    FROM replies AS r
+    WHERE r.lead_id = e.lead_id AND r.received_at >= e.enrolled_at
+        AND (r.campaign_id = e.campaign_id OR r.campaign_id IS NULL)
+    ORDER BY human DESC, r.received_at DESC
+    LIMIT 1
+) AS answer ON true
 WHERE e.team_id = $1
 ORDER BY u.place
 """
@@ -124,7 +137,9 @@ async def planned_inboxes(tx: Tx, team_id: UUID, now: datetime) -> list[PlannedI
 
 
 SEQUENCES = """
-SELECT v.campaign_id, v.version, c.settings, v.steps
+SELECT v.campaign_id, v.version, c.settings, v.steps,
+    ARRAY(SELECT sv.id FROM sequences AS q JOIN sequence_variants AS sv ON sv.sequence_id = q.id
+        WHERE q.campaign_id = c.id AND sv.is_winner) AS winners
 FROM sequence_version AS v
 JOIN campaigns AS c ON c.id = v.campaign_id
 WHERE c.team_id = $1

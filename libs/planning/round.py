@@ -9,12 +9,13 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.conditions import Go, Goto, Skip, Stop, asks, decide
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
 from libs.planning.letter import Writer, write
 from libs.planning.render import CannotRenderError
 from libs.planning.schedule import NO_INBOX, Due, Held, Inbox, Slot, Team, plan
-from libs.planning.sequence import Step, step_at
+from libs.planning.sequence import Step, step_at, variant_of, words_of
 from libs.planning.windows import campaign_window, inbox_window
 
 
@@ -36,6 +37,15 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     version: SequenceVersion
     inbox_ids: tuple[UUID, ...]
     subject: str
+    variant_id: UUID | None
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A lead that a condition has sent on to another step, which falls due then."""
+
+    lead: DueLead
+    step_number: int
+    next_at: datetime
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +56,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each lead: it has its second, or a gate holds it, or its sequence is over."""
+    """What became of each lead: it has its second, or a gate holds it, or it goes on elsewhere, or it is at its end."""
 
     slots: Sequence[tuple[Ready, Slot]]
     holds: Sequence[tuple[DueLead, Hold]]
+    moves: Sequence[Moved]
     ends: Sequence[Ended]
 
 
@@ -63,12 +74,13 @@ def plan_round(leads: Sequence[DueLead], sight: Sight) -> Round:
     return Round(
         slots=[(ready[one.enrollment_id], one) for one in placed if isinstance(one, Slot)],
         holds=holds,
+        moves=[one for one in sorted_leads if isinstance(one, Moved)],
         ends=[one for one in sorted_leads if isinstance(one, Ended)],
     )
 
 
-def sort_lead(lead: DueLead, sight: Sight) -> Ready | Hold | Ended:
-    """Asks the gates that need no hour, cheap before costly: the person, the inboxes, the letter."""
+def sort_lead(lead: DueLead, sight: Sight) -> Ready | Hold | Moved | Ended:
+    """Asks the gates that need no hour, cheap before costly: the person, the conditions, the inboxes, the letter."""
     version = sight.versions[lead.campaign_id, lead.sequence_version]
     step = step_at(version.steps, lead.step_number)
     if step is None:
@@ -76,6 +88,9 @@ def sort_lead(lead: DueLead, sight: Sight) -> Ready | Hold | Ended:
     hold = recipient_hold(_recipient(lead))
     if hold is not None:
         return Ended(lead=lead, reason="suppressed" if hold.gate == "suppression" else hold.value)
+    elsewhere = _elsewhere(lead, step, version.steps, sight.now) if asks(step) else None
+    if elsewhere is not None:
+        return elsewhere
     open_ids = _open_inboxes(lead, step, version, sight)
     if isinstance(open_ids, Hold):
         return open_ids
@@ -86,11 +101,33 @@ def sort_lead(lead: DueLead, sight: Sight) -> Ready | Hold | Ended:
         company=sight.team.company_name,
         physical_address=sight.team.physical_address,
     )
+    variant = variant_of(step, lead.lead_key, version.winners)
+    variant_id = variant and variant.variant_id
     try:
-        content = write(step, lead, writer, sight.public_url, lead.thread_subject)
+        content = write(words_of(step, variant_id), lead, writer, sight.public_url, lead.thread_subject)
     except CannotRenderError as error:
         return Hold(gate=error.gate, value=error.value)
-    return Ready(lead=lead, step=step, version=version, inbox_ids=open_ids, subject=content.subject)
+    return Ready(
+        lead=lead, step=step, version=version, inbox_ids=open_ids, subject=content.subject, variant_id=variant_id
+    )
+
+
+def _elsewhere(lead: DueLead, step: Step, steps: Sequence[Step], now: datetime) -> Hold | Moved | Ended | None:
+    """What the step's conditions, asked when it falls due and not before, do with the lead; None: its mail goes."""
+    if lead.next_at > now:
+        return Hold(gate="condition", value="not due", retry_at=lead.next_at)
+    match decide(step, lead):
+        case Go():
+            return None
+        case Stop():
+            return Ended(lead=lead, reason="condition")
+        case Skip():
+            following, since = step_at(steps, step.step_number + 1), lead.next_at
+        case Goto(number):
+            following, since = step_at(steps, number), now
+    if following is None:
+        return Ended(lead=lead, reason=None)
+    return Moved(lead=lead, step_number=following.step_number, next_at=since + following.delay)
 
 
 def _open_inboxes(lead: DueLead, step: Step, version: SequenceVersion, sight: Sight) -> tuple[UUID, ...] | Hold:

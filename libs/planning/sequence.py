@@ -3,8 +3,9 @@
 Never chooses by chance: the same lead gets the same arm for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -21,6 +22,24 @@ class Variant(msgspec.Struct, frozen=True):
     weight: int = 50
 
 
+ConditionType = Literal["no_reply", "replied", "opened", "not_opened", "clicked", "not_clicked", "intent_is"]
+Action = Literal["continue", "skip", "stop", "goto"]
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What must hold, and where the lead goes then; `step` belongs to goto, `intent` to intent_is."""
+
+    type: ConditionType
+    action: Action
+    step: int | None = None
+    intent: str | tuple[str, ...] | None = None
+
+    @property
+    def intents(self) -> tuple[str, ...]:
+        """The intents that it asks for, however many were written."""
+        return (self.intent,) if isinstance(self.intent, str) else self.intent or ()
+
+
 class Step(msgspec.Struct, frozen=True):
     """One step of a sequence as its version keeps it."""
 
@@ -31,6 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     delay_days: int = 0
     delay_hours: int = 0
     variants: tuple[Variant, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def delay(self) -> timedelta:
@@ -43,8 +63,22 @@ def step_at(steps: Sequence[Step], number: int) -> Step | None:
     return next((step for step in steps if step.step_number >= number), None)
 
 
-def variant_of(step: Step, lead_key: bytes) -> Variant | None:
-    """The lead's arm of the test, by weight, for ever the same; None when the step has no variants."""
+class Words(msgspec.Struct, frozen=True):
+    """A step's templates as one lead gets them: the step's own, or those of the lead's arm of its test."""
+
+    step_id: UUID
+    subject: str
+    body: str
+
+
+def variant_of(step: Step, lead_key: bytes, winners: Collection[UUID] = ()) -> Variant | None:
+    """The lead's arm of the test: the winner once there is one, else by weight, for ever the same.
+
+    None when the step has no variants.
+    """
+    won = next((variant for variant in step.variants if variant.variant_id in winners), None)
+    if won is not None:
+        return won
     total = sum(variant.weight for variant in step.variants)
     point = unit_hash(lead_key, step.step_id.bytes, b"variant") * total
     for variant in step.variants:
@@ -52,3 +86,9 @@ def variant_of(step: Step, lead_key: bytes) -> Variant | None:
         if point < 0:
             return variant
     return None
+
+
+def words_of(step: Step, variant_id: UUID | None) -> Words:
+    """The step in the words of this variant of its; in its own when it has no such variant."""
+    words = next((variant for variant in step.variants if variant.variant_id == variant_id), step)
+    return Words(step_id=step.step_id, subject=words.subject, body=words.body)

@@ -11,6 +11,7 @@ import msgspec
 from libs.planning.gates import Hold
 from libs.planning.letter import Writer, write
 from libs.planning.render import CannotRenderError, Content
+from libs.planning.sequence import words_of
 from libs.schema.ids import message_token
 from libs.schema.runtime.settings import Settings
 from libs.schema.secrets import sign_token
@@ -37,11 +38,12 @@ def compose(settings: Settings, send: Claimed, earlier: Sequence[Earlier], now: 
         email=send.inbox_email, name=send.from_name, company=send.company_name, physical_address=send.physical_address
     )
     thread = [mail for mail in earlier if mail.thread_id == earlier[-1].thread_id]
+    words = words_of(send.step, send.variant_id)
     try:
-        content = write(send.step, send, writer, unsubscribe_url, thread[0].subject if thread else None)
+        content = write(words, send, writer, unsubscribe_url, thread[0].subject if thread else None)
     except CannotRenderError as error:
         return Hold(gate=error.gate, value=error.value)
-    if send.step.subject.strip():
+    if words.subject.strip():
         thread = []  # a subject of its own begins a thread of its own
     headers = Headers(
         sender=send.inbox_email,

@@ -11,7 +11,7 @@ from liquid import Environment
 
 from libs.planning.facts import DueLead
 from libs.planning.letter import Writer, write
-from libs.planning.sequence import Step, Variant
+from libs.planning.sequence import Step, Variant, Words, words_of
 from libs.planning.spintax import SpintaxError, every_word, parse, spin
 from services.api.rules import templates
 from services.api.rules.text import Refused
@@ -111,14 +111,14 @@ def test_what_was_saved_can_be_sent_in_every_variant(source: str, lead_key: byte
     assert Environment().from_string(text)
 
 
-def lead(**columns: object) -> DueLead:
+def lead(**columns: Any) -> DueLead:
     blank: dict[str, Any] = dict.fromkeys(DueLead.__struct_fields__)
     return DueLead(**(blank | {"lead_key": b"bob", "custom_fields": {}, "email": "b@lead.test"} | columns))
 
 
 def test_a_leads_value_never_spins() -> None:
-    step = Step(step_id=STEP, step_number=1, subject="{Hi|Hi} {{ first_name }}", body="{Yo|Yo} {{ first_name }}")
-    content = write(step, lead(first_name="{a|b}"), ANN, "https://x.test/u", None)
+    words = Words(step_id=STEP, subject="{Hi|Hi} {{ first_name }}", body="{Yo|Yo} {{ first_name }}")
+    content = write(words, lead(first_name="{a|b}"), ANN, "https://x.test/u", None)
     assert content.subject == "Hi {a|b}"
     assert content.text.startswith("Yo {a|b}")
 
@@ -126,5 +126,5 @@ def test_a_leads_value_never_spins() -> None:
 def test_the_words_of_a_variant_spin_too() -> None:
     arm = Variant(variant_id=UUID(int=9), subject="{One|One}", body="{Two|Two}")
     step = Step(step_id=STEP, step_number=1, subject="x", body="y", variants=(arm,))
-    content = write(step, lead(), ANN, "https://x.test/u", None)
+    content = write(words_of(step, arm.variant_id), lead(), ANN, "https://x.test/u", None)
     assert (content.subject, content.text[:3]) == ("One", "Two")

@@ -12,7 +12,6 @@ from libs.planning.facts import DueLead
 from libs.planning.gates import Hold
 from libs.planning.round import Ready, Sight, plan_round
 from libs.planning.schedule import HORIZON, LATE, SLOT_GATES, Slot
-from libs.planning.sequence import variant_of
 from libs.planning.windows import local_date
 from libs.schema.events.email import EmailQueued
 from libs.schema.events.lead import LeadHeld
@@ -22,6 +21,7 @@ from libs.schema.runtime.outbox import Fact, record_all
 from services.sender import outcomes
 from services.sender.deps import Deps
 from services.sender.outcomes import BY
+from services.sender.queries import moves as move_queries
 from services.sender.queries import plan as plan_queries
 from services.sender.queries import resolve as resolve_queries
 from services.sender.queries import slots as slot_queries
@@ -70,6 +70,8 @@ async def plan_team(deps: Deps, tx: Tx, team_id: UUID, ahead: Ahead) -> int:
         tx, team_id, [(ready, _new_send(deps, sight, ready, slot)) for ready, slot in decided.slots], ahead.now
     )
     await _write_holds(tx, team_id, decided.holds, ahead.now)
+    moves = [(one.lead.enrollment_id, one.step_number, one.next_at) for one in decided.moves]
+    await move_queries.move(tx, team_id, moves)
     for one in decided.ends:
         await outcomes.end_lead(tx, team_id, one.lead, one.reason, ahead.now)
     return len(leads)
@@ -118,7 +120,6 @@ def _is_news(lead: DueLead, hold: Hold) -> bool:
 def _new_send(deps: Deps, sight: Sight, ready: Ready, slot: Slot) -> NewSend:
     lead, box = ready.lead, sight.boxes[slot.inbox_id]
     send_id = campaign_send_id(lead.campaign_id, ready.step.step_id, lead.lead_key)
-    variant = variant_of(ready.step, lead.lead_key)
     return NewSend(
         send_id=send_id,
         campaign_id=lead.campaign_id,
@@ -128,7 +129,7 @@ def _new_send(deps: Deps, sight: Sight, ready: Ready, slot: Slot) -> NewSend:
         lead_key=lead.lead_key,
         enrollment_id=lead.enrollment_id,
         inbox_id=box.id,
-        variant_id=variant and variant.variant_id,
+        variant_id=ready.variant_id,
         message_id=message_id(deps.settings.secret_key, send_id, box.email.rpartition("@")[2]),
         slot_at=slot.at,
         from_email=box.email,

@@ -59,6 +59,7 @@ STATUS_AFTER_STOP: dict[str, LeadStatus] = {
     "soft_bounce": "soft_bounced",
     "unsubscribe": "unsubscribed",
     "complaint": "spam_reported",
+    "condition": "sequence_complete",  # the author's own end of the sequence
 }
 STATUS_AFTER_INTENT: dict[str, LeadStatus] = {
     "interested": "interested",
