@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
+from msgspec import structs
 
 from libs.schema.events import open_envelope, open_event
 from libs.schema.events.email import EmailClicked, EmailOpened
@@ -16,7 +17,7 @@ from libs.schema.ids import campaign_send_id
 from libs.schema.runtime.clock import new_id
 from libs.schema.secrets import sign_token
 from services.api import hits
-from services.api.hits import network_of, visible
+from services.api.hits import REPEAT, Hit, network_of, visible
 from tests.contract.http_rig import MONDAY, Rig, rig_on
 from tests.support import (
     SECRET_KEY,
@@ -200,10 +201,12 @@ async def test_after_a_failed_flush_the_hits_come_again_and_after_an_unheard_com
             await rig.hits.flush()
     finally:
         await rig.owner.execute("GRANT INSERT ON event_log TO coldstream_api")
-    (waiting,) = rig.hits._waiting
-    await rig.hits.flush()
-    rig.hits._waiting.append(waiting)  # as if the answer to COMMIT had been lost
     assert len(await told(rig, mail.team)) == 1
+    hit = Hit(event_id=new_id(), at=rig.clock.now() + REPEAT, team_id=mail.team.id, email_id=mail.id)
+    for late in (timedelta(0), REPEAT):  # the second time as if the answer to COMMIT had been lost
+        rig.hits.note(structs.replace(hit, at=hit.at + late))
+        await rig.hits.flush()
+    assert len(await told(rig, mail.team)) == 2
 
 
 async def test_too_many_waiting_hits_are_dropped_and_not_kept(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from libs.schema.events.campaign import CampaignChanged
 from services.api.bodies.campaigns import SequenceIn, StepIn
 from services.api.commands import tell
+from services.api.links import keep_links
 from services.api.positions import MinPosition
 from services.api.problems import Problem, not_found
 from services.api.queries import campaigns, sequences
@@ -120,7 +121,9 @@ async def save_steps(at: Scope, campaign_id: UUID, wanted: list[StepIn]) -> None
 
 async def save_version(at: Scope, campaign_id: UUID) -> int:
     """Keeps the steps as they are now, unless the last version says the same; returns the newest version's number."""
-    steps = [_frozen(step) for step in await sequences.list_steps(at.tx, at.team_id, campaign_id)]
+    listed = await sequences.list_steps(at.tx, at.team_id, campaign_id)
+    await keep_links(at, campaign_id, listed)
+    steps = [_frozen(step) for step in listed]
     last = await sequences.last_version(at.tx, at.team_id, campaign_id)
     if last is not None and last.steps == steps:
         return last.version
