@@ -124,7 +124,7 @@ def _elsewhere(lead: DueLead, step: Step, steps: Sequence[Step], now: datetime) 
         case Skip():
             following, since = step_at(steps, step.step_number + 1), lead.next_at
         case Goto(number):
-            following, since = step_at(steps, number), now
+            following, since = step_at(steps, max(number, step.step_number + 1)), now  # never back
     if following is None:
         return Ended(lead=lead, reason=None)
     return Moved(lead=lead, step_number=following.step_number, next_at=since + following.delay)

@@ -10,8 +10,10 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.conditions import Go, decide
 from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
-from libs.planning.schedule import LATE, MIN_GAP_S, ROLLING_LIMIT
+from libs.planning.diary import MIN_GAP_S, ROLLING_LIMIT
+from libs.planning.schedule import LATE
 from libs.planning.windows import local_date, next_open
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
@@ -113,7 +115,14 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
     )
     opens = next_open(windows_of(send), now)
     window = None if opens == now else Hold(gate="window", retry_at=opens)
-    return recipient_hold(person) or window or mailbox_hold(box)
+    return recipient_hold(person) or _other_way(send) or window or mailbox_hold(box)
+
+
+def _other_way(send: Claimed) -> Hold | None:
+    """What the lead did since the slot was given may send it elsewhere; the planner, asked again, says where."""
+    if send.step is None or isinstance(decide(send.step, send), Go):
+        return None
+    return Hold(gate="condition", value="changed")
 
 
 async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, Outcome]:

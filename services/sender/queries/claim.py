@@ -191,6 +191,10 @@ class Claimed(Send, frozen=True, kw_only=True):
     company_name: str | None
     physical_address: str | None
     step: Step | None
+    replied: bool
+    reply_intent: str | None
+    opened: bool
+    clicked: bool
     breakers: list[Breaker]
 
 
@@ -223,7 +227,8 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
     s.send_days AS window_days, s.send_window_start AS window_start, s.send_window_end AS window_end,
     s.send_window_timezone AS window_zone, s.weekends_enabled,
     coalesce(t.settings ->> 'timezone', 'UTC') AS team_zone, t.company_name, t.physical_address,
-    st.step,
+    st.step, coalesce(answer.human, false) AS replied, answer.intent AS reply_intent,
+    coalesce(before.opened, false) AS opened, coalesce(before.clicked, false) AS clicked,
     coalesce((SELECT jsonb_agg(jsonb_build_object('kind', b.kind, 'state', b.state, 'failures', b.failures,
             'retry_at', b.retry_at, 'reason', b.reason))
         FROM breaker AS b
@@ -244,6 +249,24 @@ LEFT JOIN LATERAL (
     FROM jsonb_array_elements(v.steps) AS step
     WHERE step ->> 'step_id' = l.step_id::text
 ) AS st ON true
+-- Both only where the step's conditions ask; libs/planning/queries.py reads the same facts for the planner.
+LEFT JOIN LATERAL (
+    SELECT b.open_count > 0 AS opened, b.click_count > 0 AS clicked
+    FROM emails AS b
+    WHERE st.step -> 'conditions' @? '$[*] ? (@.action != "continue")'
+        AND b.lead_id = l.lead_id AND b.enrollment_id = l.enrollment_id AND b.sent_at IS NOT NULL
+    ORDER BY b.sent_at DESC
+    LIMIT 1
+) AS before ON true
+LEFT JOIN LATERAL (
+    SELECT r.intent::text AS intent, coalesce(r.intent NOT IN ('out_of_office', 'auto_reply', 'bounce'), true) AS human
+    FROM replies AS r
+    WHERE st.step -> 'conditions' @? '$[*] ? (@.action != "continue")'
+        AND r.lead_id = l.lead_id AND r.received_at >= e.enrolled_at
+        AND (r.campaign_id = l.campaign_id OR r.campaign_id IS NULL)
+    ORDER BY human DESC, r.received_at DESC
+    LIMIT 1
+) AS answer ON true
 WHERE l.send_id = ANY ($1::uuid[])
 """
 
