@@ -18,6 +18,7 @@ from services.sender.jobs.send import claim_some, deliver, limits_of, point_of, 
 from services.sender.jobs.settle import persistently, settle
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed
+from services.sender.queries.point import pass_the_point
 from services.sender.rules.verdict import Answer
 from tests.sender_world import World, another_sender, sender_world
 from tests.support import eventually
@@ -156,7 +157,7 @@ async def test_a_worker_that_dies_between_t2_and_the_dot_leaves_an_unknown_end(
 ) -> None:
     send, letter = await claimed_by(rivals[0], world)
     async with transaction(rivals[0].pool) as tx:
-        assert await claim.pass_the_point(tx, send, point_of(rivals[0], send, letter))
+        assert await pass_the_point(tx, send, point_of(rivals[0], send, letter))
     await die(rivals[0])
     await reap(world.deps)
     await world.go_on(HOUR)

@@ -22,7 +22,8 @@ from services.sender.compose import Letter, compose
 from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
-from services.sender.queries.claim import Claimed, Earlier, Limits, Point
+from services.sender.queries.claim import Claimed, Earlier, Limits
+from services.sender.queries.point import Point, pass_the_point
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.verdict import Answer, NoAnswer, Outcome, Withheld
 from services.sender.smtp import Account
@@ -135,7 +136,7 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
             return False
         point = point_of(deps, send, letter)
         async with barrier.inside(deps.pool, send.team_id, send.lead_key, send.campaign_id) as tx:
-            allowed = await claim.pass_the_point(tx, send, point)
+            allowed = await pass_the_point(tx, send, point)
         if allowed:
             passed = msgspec.structs.replace(
                 send, committed_at=point.at, sent_on=point.sent_on, inbox_sent_on=point.inbox_sent_on
