@@ -111,11 +111,25 @@ def replay(
 
 
 @app.command(name="verify-sends")
-def verify_sends(database_url: DatabaseUrl, nats_url: NatsUrl, *, as_json: Json = False) -> None:
-    """Compare ledger, emails, journal and stream; print what does not agree; exit 1 if anything does not."""
+def verify_sends(
+    database_url: DatabaseUrl,
+    nats_url: NatsUrl,
+    *,
+    sent: Annotated[
+        bool,
+        typer.Option(
+            "--sent/--no-sent", help="Read every mailbox's Sent folder too; takes the settings of replies (its key)."
+        ),
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Compare ledger, emails, journal, stream and Sent folders; print what does not agree; exit 1 if anything does not.
+
+    Exit 3 when a mailbox could not be read: it is named, and proves nothing.
+    """
     from deploy.commands.database import verify_sends  # noqa: PLC0415
 
-    raise typer.Exit(verify_sends(database_url, nats_url, as_json=as_json))
+    raise typer.Exit(verify_sends(database_url, nats_url, sent=sent, as_json=as_json))
 
 
 @app.command()

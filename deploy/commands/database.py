@@ -4,11 +4,13 @@ import os
 
 import msgspec
 
-from deploy.commands.terminal import DONE, NO, carry_out, print_json, print_line, print_table, progress
+from deploy.commands.terminal import DONE, NO, UNREACHED, carry_out, print_json, print_line, print_table, progress
 from deploy.local.platform import SERVICES
-from deploy.local.verify import Verdict
+from deploy.local.sent import MailAccess
+from deploy.local.verdict import SentFolders, Verdict
 from deploy.local.verify import verify_sends as compare
 from libs.schema import migrate as migrations
+from libs.schema.runtime.settings import load
 from libs.schema.runtime.streams import ensure_streams
 from services.analytics.queries.shadow import TableDifference
 from services.analytics.rebuild import RebuildRunningError, StreamCutError, rebuild
@@ -78,26 +80,39 @@ def replay(database_url: str, nats_url: str, *, apply: bool, as_json: bool) -> i
         return NO
 
 
-def verify_sends(database_url: str, nats_url: str, *, as_json: bool) -> int:
-    """Prints what was compared and what does not agree; NO if anything does not."""
+def verify_sends(database_url: str, nats_url: str, *, sent: bool, as_json: bool) -> int:
+    """Prints what was compared and what does not agree: NO if anything does not, else UNREACHED if not all was read."""
 
     async def work() -> int:
-        verdict = await compare(database_url, nats_url)
-        _show_verdict(verdict, as_json=as_json)
-        return DONE if verdict.agree else NO
+        verdict = await compare(database_url, nats_url, load(MailAccess) if sent else None)
+        if as_json:
+            print_json(verdict)
+        else:
+            _show_verdict(verdict)
+        if not verdict.agree:
+            return NO
+        return DONE if verdict.is_whole else UNREACHED
 
     return carry_out(work())
 
 
-def _show_verdict(verdict: Verdict, *, as_json: bool) -> None:
-    if as_json:
-        print_json(verdict)
-        return
+def _show_verdict(verdict: Verdict) -> None:
     if not verdict.agree:
         shown = verdict.disagreements[:SHOWN]
         print_table(["between", "id", "what"], [[found.between, found.id, found.text] for found in shown])
     progress.print(
         f"{verdict.ledger} in the ledger, {verdict.emails} emails, {verdict.event_log} events in the journal, "
-        f"{verdict.stream} in the stream, {verdict.unpublished} not published yet: "
-        f"{len(verdict.disagreements)} disagreements"
+        f"{verdict.stream} in the stream, {verdict.unpublished} not published yet"
     )
+    if verdict.sent is not None:
+        _show_sent(verdict.sent)
+    progress.print(f"{len(verdict.disagreements)} disagreements")
+
+
+def _show_sent(sent: SentFolders) -> None:
+    progress.print(
+        f"{sent.mailboxes} Sent folders: of {sent.accepted} accepted {sent.found} found and {sent.not_found} not "
+        f"(unconfirmed), {sent.duplicates} duplicates, {sent.unledgered} in no ledger"
+    )
+    for each in sent.unread:
+        progress.print(f"NOT READ: {each.mailbox} ({each.sends} sends): {each.reason}", style="yellow", markup=False)

@@ -109,7 +109,7 @@ class Play:
         """The receipt, and what verify-sends finds beside it."""
         nats_url = platform.ready.nats_url
         difference = await rebuild(platform.url_of("analytics"), nats_url)
-        verdict = await verify_sends(platform.ready.database_url, nats_url)
+        verdict = await verify_sends(platform.ready.database_url, nats_url, platform.mail_access())
         seconds = time.monotonic() - began
         counted = await count(pool, nats_url, platform.smtp_log, rebuild_equal=difference.equal, seconds=seconds)
         found = [f"{each.between} disagree about {each.id}: {each.text}" for each in verdict.disagreements]

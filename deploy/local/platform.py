@@ -26,8 +26,10 @@ from deploy.local.processes import Supervised, answers_ready, listens
 from deploy.local.revival import Revived
 from deploy.local.sandbox.control import Control
 from deploy.local.sandbox.log import LOG_NAME
+from deploy.local.sent import MailAccess
 from deploy.local.servers import Nats, Postgres
 from libs.schema.migrate import migrate
+from libs.schema.runtime.settings import load
 from libs.schema.runtime.streams import ensure_streams
 
 SERVICES = ("api", "sender", "warmup", "replies", "analytics")  # each has its own login
@@ -166,6 +168,10 @@ class Platform:
     def url_of(self, service: str) -> str:
         """The database, with the login of one service."""
         return self._ground.url_of(service)
+
+    def mail_access(self) -> MailAccess:
+        """What it takes to enter the mailboxes."""
+        return load(MailAccess, self._ground.environment("replies"))
 
     async def stop(self) -> None:
         """Drains in order: no new requests, sends and polls to their end, projections, mail, servers."""

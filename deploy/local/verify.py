@@ -1,7 +1,7 @@
-"""`coldstream verify-sends`: do ledger, emails, journal and stream tell the same story? Must never mend what it finds.
+"""`coldstream verify-sends`: whether ledger, emails, journal, stream and Sent folders tell the same story.
 
-Ledger, emails and journal are read in one snapshot, and the stream up to the last message which that snapshot knows to
-be published. So the comparison is exact while everything runs.
+Must never mend what it finds. Ledger, emails and journal are read in one snapshot, and the stream up to the last
+message which that snapshot knows to be published. So the comparison is exact while everything runs.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from deploy.local.sent import MailAccess, compare_sent
 from deploy.local.stream import opened, read_all
+from deploy.local.verdict import Disagreement, Verdict
 from libs.schema.events import open_envelope
 from libs.schema.runtime.db import Connection, prepare_connection
 from libs.schema.runtime.streams import StreamLink, StreamMessage
@@ -87,32 +89,10 @@ ORDER BY stream_seq
 KNOWN = "SELECT event_id FROM event_log WHERE event_id = ANY($1)"
 
 
-class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
-    """Two sources that tell different things about one send or one event."""
+async def verify_sends(database_url: str, nats_url: str, access: MailAccess | None) -> Verdict:
+    """Compares them all, on a running system too; needs a login that may read every table (the owner's).
 
-    between: str
-    id: str
-    text: str
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared, in rows and messages, and every disagreement; `unpublished` events wait for the relay."""
-
-    ledger: int
-    emails: int
-    event_log: int
-    unpublished: int
-    stream: int
-    disagreements: list[Disagreement]
-
-    @property
-    def agree(self) -> bool:
-        """Whether nothing was found."""
-        return not self.disagreements
-
-
-async def verify_sends(database_url: str, nats_url: str) -> Verdict:
-    """Compares all four, on a running system too; needs a login that may read every table (the owner's).
+    Without `access` the Sent folders are left out; see sent.py for how they are read.
 
     Raises:
         OSError, asyncpg.PostgresError, nats.errors.Error: a server cannot be reached.
@@ -122,7 +102,11 @@ async def verify_sends(database_url: str, nats_url: str) -> Verdict:
         connection = await asyncpg.connect(database_url, timeout=5)
         try:
             await prepare_connection(connection)
-            return await _compare(connection, link)
+            verdict = await _compare(connection, link)
+            if access is None:
+                return verdict
+            sent, found = await compare_sent(connection, access)
+            return msgspec.structs.replace(verdict, sent=sent, disagreements=verdict.disagreements + found)
         finally:
             await connection.close()
 
@@ -143,6 +127,7 @@ async def _compare(connection: Connection, link: StreamLink) -> Verdict:
         event_log=counts["event_log"],
         unpublished=counts["unpublished"],
         stream=stream,
+        sent=None,
         disagreements=found,
     )
 

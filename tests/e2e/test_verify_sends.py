@@ -1,13 +1,17 @@
 """`verify-sends`: ledger, emails, journal and stream are compared, and each way in which they can differ is named."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
 import pytest
 
-from deploy.local.verify import Verdict, verify_sends
+from deploy.local.sandbox.world import MailWorld
+from deploy.local.verdict import Verdict
+from deploy.local.verify import verify_sends
 from libs.schema.events import Event
 from libs.schema.events.email import BounceHard, EmailCancelled, EmailQueued, EmailSent, EmailUnknown
 from libs.schema.runtime.clock import FixedClock, new_id
@@ -15,8 +19,9 @@ from libs.schema.runtime.db import Connection
 from libs.schema.runtime.outbox import record
 from libs.schema.runtime.relay import Relay
 from libs.schema.runtime.streams import StreamLink
-from tests.command import coldstream
-from tests.support import EPOCH, Inbox, Lead, Team, insert, make_inbox, make_lead, make_team
+from libs.schema.secrets import seal_secret
+from tests.command import Done, coldstream
+from tests.support import EPOCH, SECRET_KEY, Inbox, Lead, Team, insert, make_inbox, make_lead, make_team
 
 Tale: TypeAlias = Callable[[UUID, UUID], Event]
 TODAY = EPOCH.date()
@@ -88,7 +93,11 @@ class House:
         await insert(self.owner, "emails", row)
 
     async def verify(self) -> Verdict:
-        return await verify_sends(self.database_url, self.nats_url)
+        return await verify_sends(self.database_url, self.nats_url, None)
+
+    async def command(self, *arguments: str, **environ: str) -> Done:
+        urls = ("--database-url", self.database_url, "--nats-url", self.nats_url)
+        return await coldstream("verify-sends", *urls, *arguments, environ=environ)
 
 
 @pytest.fixture
@@ -128,11 +137,9 @@ async def test_sends_in_every_state_agree_when_all_four_tell_them_alike(house: H
     await house.send("unknown", "unknown", queued, unknown)
     await house.send("rejected", "bounced", queued, bounced)
     await house.send("stopped", "cancelled", queued, cancelled)
-    done = await coldstream(
-        "verify-sends", "--database-url", house.database_url, "--nats-url", house.nats_url, "--json"
-    )
+    done = await house.command("--no-sent", "--json")
     assert done.code == 0
-    assert done.json()["disagreements"] == []
+    assert (done.json()["sent"], done.json()["disagreements"]) == (None, [])
     assert (done.json()["ledger"], done.json()["emails"]) == (8, 8)
     assert done.json()["event_log"] == done.json()["stream"] == 16
 
@@ -180,7 +187,7 @@ async def test_an_event_that_only_the_stream_has_is_named(house: House) -> None:
 async def test_an_event_that_the_stream_lost_is_named_and_the_command_ends_with_1(house: House) -> None:
     await house.send("queued", "queued", queued)
     event_id = await house.owner.fetchval("UPDATE event_log SET stream_seq = 2 RETURNING event_id")
-    done = await coldstream("verify-sends", "--database-url", house.database_url, "--nats-url", house.nats_url)
+    done = await house.command("--no-sent")
     assert done.code == 1
     assert "the journal has it at 2, the stream nothing" in done.out
     assert str(event_id) in done.out
@@ -192,3 +199,37 @@ async def test_an_event_whose_bytes_were_changed_in_the_journal_is_named(house: 
         "UPDATE event_log SET body = replace(body::text, 'queued', 'queued ')::json RETURNING event_id"
     )
     assert found(await house.verify()) == [("journal and stream", str(event_id))]
+
+
+async def test_a_copy_too_many_in_sent_ends_the_command_with_1_and_a_mailbox_that_is_away_with_3(
+    house: House, tmp_path: Path
+) -> None:
+    send_id = await house.send("accepted", "sent", queued, sent)
+    await house.owner.execute("UPDATE send_ledger SET committed_at = slot_at")
+    async with MailWorld(tmp_path / "mail") as world:
+        sealed = seal_secret(SECRET_KEY, "sandbox", row_id=house.inbox.id, column="smtp_password")
+        await house.owner.execute("UPDATE inboxes SET imap_port = $1, smtp_password = $2", world.imap_port, sealed)
+        settings = {
+            "COLDSTREAM_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
+            "COLDSTREAM_DANGEROUS_ALLOW_NETWORKS": "127.0.0.0/8",
+            "COLDSTREAM_EXTRA_CA_FILE": str(world.ca_file),
+        }
+        copy = f"Message-ID: <{send_id}@acme.test>\r\nSubject: Hello\r\n\r\nHello".encode()
+        world.put(house.inbox.email, copy, folder="Sent")
+        done = await house.command("--json", **settings)
+        assert (done.code, done.json()["sent"]["found"], done.json()["sent"]["duplicates"]) == (0, 1, 0)
+        world.put(house.inbox.email, copy, folder="Sent")
+        done = await house.command("--json", **settings)
+    assert (done.code, done.json()["sent"]["duplicates"]) == (1, 1)
+    (found,) = done.json()["disagreements"]
+    assert (found["between"], found["id"]) == ("ledger and Sent folder", str(send_id))
+    done = await house.command(**settings)  # the world has ended
+    assert done.code == 3
+    assert "NOT READ: ann@acme.test (1 sends): no connection" in done.err
+
+
+async def test_without_the_key_to_the_mailboxes_the_command_says_what_is_missing(house: House) -> None:
+    done = await house.command()
+    assert (done.code, done.out) == (3, "")
+    assert "COLDSTREAM_SECRET_KEY is missing" in done.err
+    assert "--no-sent" in done.err

@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}(…)"
 
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:

@@ -51,7 +51,7 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
     asked_at = deps.clock.now()
     refused = False
     try:
-        session = await deps.sessions.enter(inbox.id, _account(deps, inbox))
+        session = await deps.sessions.enter(inbox.id, account_of(deps.settings.secret_key, inbox))
         if session is None:
             return False
         async with transaction(deps.pool) as tx:
@@ -75,7 +75,13 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
     return True
 
 
-def _account(deps: Deps, inbox: DueInbox) -> imap.Account:
+def account_of(secret_key: bytes, inbox: DueInbox) -> imap.Account:
+    """Where the mailbox is and how to enter it.
+
+    Raises:
+        SecretError: it has no password, or one that was sealed with another key.
+
+    """
     column = "imap_password" if inbox.imap_password is not None else "smtp_password"
     sealed = inbox.imap_password or inbox.smtp_password
     if sealed is None:
@@ -85,7 +91,7 @@ def _account(deps: Deps, inbox: DueInbox) -> imap.Account:
         port=inbox.port,
         tls=inbox.tls,
         username=inbox.username,
-        password=open_secret(deps.settings.secret_key, sealed, row_id=inbox.id, column=column),
+        password=open_secret(secret_key, sealed, row_id=inbox.id, column=column),
     )
 
 
