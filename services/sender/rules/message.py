@@ -6,7 +6,7 @@ itself, because EmailMessage costs more than ten times as much (benchmarks/messa
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -15,7 +15,7 @@ import idna
 import msgspec
 
 from libs.planning.render import Content, clean, one_line
-from services.sender.rules.mime import LINE, encoded_words, quoted_printable
+from services.sender.rules.mime import LINE, encoded_words, folded, quoted_printable
 
 _MAX_ADDRESS = 254  # RFC 5321 §4.5.3.1.3, without the brackets
 # Three of them, which must all stay (RFC 5537 §3.4.4), fit into a line of 998.
@@ -75,7 +75,7 @@ def build(headers: Headers, content: Content) -> Message:
     if headers.in_reply_to and _is_identifier(headers.in_reply_to):
         lines.append(f"In-Reply-To: {headers.in_reply_to}")
     if thread:
-        lines.append(_folded("References", _trimmed(thread)))
+        lines.append(folded("References", _trimmed(thread)))
     if headers.unsubscribe_url:
         lines.append(f"List-Unsubscribe: <{_token(headers.unsubscribe_url)}>")
         lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")  # RFC 8058 §3.1, this very text
@@ -114,11 +114,11 @@ def _from(address: str, name: str | None) -> str:
     if not phrase:
         return f"From: {address}"
     quoted = phrase if _PHRASE.fullmatch(phrase) else '"' + re.sub(r'(["\\])', r"\\\1", phrase) + '"'
-    return _folded("From", [*_written("From", phrase, quoted), f"<{address}>"])
+    return folded("From", [*_written("From", phrase, quoted), f"<{address}>"])
 
 
 def _unstructured(name: str, text: str) -> str:
-    return _folded(name, _written(name, text, text))
+    return folded(name, _written(name, text, text))
 
 
 def _written(name: str, text: str, as_ascii: str) -> list[str]:
@@ -129,18 +129,6 @@ def _written(name: str, text: str, as_ascii: str) -> list[str]:
     if text.isascii() and "=?" not in text and max(map(len, words)) <= room:
         return words
     return encoded_words(text, room)
-
-
-def _folded(name: str, words: Iterable[str]) -> str:
-    """The header on lines as short as its words allow; the first stays beside the name, as some readers want it."""
-    lines: list[str] = []
-    line = f"{name}:"
-    for word in words:
-        if len(line) + 1 + len(word) > LINE and line != f"{name}:":
-            lines.append(line)
-            line = ""
-        line += f" {word}"
-    return "\r\n".join([*lines, line])
 
 
 def _trimmed(identifiers: list[str]) -> list[str]:

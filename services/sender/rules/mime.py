@@ -7,6 +7,7 @@ Never cuts a character in two, never writes a line above 76. The standard librar
 import re
 import string
 from base64 import b64encode
+from collections.abc import Iterable
 
 LINE = 76  # RFC 2045 §6.7 (5) and RFC 2047 §2; RFC 5322 §2.1.1 would like 78
 _WORD = 75  # RFC 2047 §2
@@ -21,6 +22,18 @@ _Q = [_HEX[byte].decode() for byte in range(256)]
 for _safe in string.ascii_letters + string.digits + "!*+-/":
     _Q[ord(_safe)] = _safe
 _Q[ord(" ")] = "_"
+
+
+def folded(name: str, words: Iterable[str]) -> str:
+    """The header on lines as short as its words allow; the first stays beside the name, as some readers want it."""
+    lines: list[str] = []
+    line = f"{name}:"
+    for word in words:
+        if len(line) + 1 + len(word) > LINE and line != f"{name}:":
+            lines.append(line)
+            line = ""
+        line += f" {word}"
+    return "\r\n".join([*lines, line])
 
 
 def quoted_printable(text: str) -> bytes:
