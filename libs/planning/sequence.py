@@ -20,6 +20,7 @@ class Variant(msgspec.Struct, frozen=True):
     subject: str
     body: str
     weight: int = 50
+    variant_index: int = 0
 
 
 ConditionType = Literal["no_reply", "replied", "opened", "not_opened", "clicked", "not_clicked", "intent_is"]
@@ -61,6 +62,25 @@ class Step(msgspec.Struct, frozen=True):
 def step_at(steps: Sequence[Step], number: int) -> Step | None:
     """The step with this number, or the first after it: a number may be missing. None when the sequence ends before."""
     return next((step for step in steps if step.step_number >= number), None)
+
+
+def in_newer(old: Sequence[Step], new: Sequence[Step], number: int) -> Step | None:
+    """The step of a newer version at which a lead goes on that stands at `number` of the old one, by the steps' ids.
+
+    Where its step was taken out that is the next later one still there; None when there is none: the lead is through.
+    """
+    there = {step.step_id: step for step in new}
+    return next((there[step.step_id] for step in old if step.step_number >= number and step.step_id in there), None)
+
+
+def same_mail(one: Step, other: Step) -> bool:
+    """Whether two versions of a step send the same words on the same conditions; when does not matter."""
+    return (one.subject, one.body, one.variants, one.conditions) == (
+        other.subject,
+        other.body,
+        other.variants,
+        other.conditions,
+    )
 
 
 class Words(msgspec.Struct, frozen=True):

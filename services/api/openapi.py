@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from libs.planning.explanation import Explanation
 from services.api.idempotency import HEADER, MAX_KEY_CHARS
 from services.api.problems import ProblemBody
 from services.api.resources import (
@@ -27,6 +28,7 @@ from services.api.resources import (
     Team,
 )
 from services.api.responses import components
+from services.api.rules.impact import SequenceImpact
 from services.api.verdicts import BatchResult
 
 # Everything that an answer may be made of.
@@ -55,6 +57,8 @@ SHOWN = (
     Page[DailyStats],
     Page[CloudEvent],
     Accepted,
+    Explanation,
+    SequenceImpact,
 )
 
 _KEY_PARAMETER = {

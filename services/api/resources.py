@@ -83,6 +83,9 @@ class Inbox(Resource, frozen=True, kw_only=True):
     circuit_state: str
     last_sent_at: datetime | None
     last_reply_checked_at: datetime | None
+    oauth_expires_at: datetime | None
+    oauth_scope: str | None
+    reauth_required: bool
     created_at: datetime
     updated_at: datetime
 
@@ -203,17 +206,17 @@ class CampaignInboxes(Resource, frozen=True, kw_only=True):
 
 
 class Variant(Resource, frozen=True, kw_only=True):
-    """An A/B variant of a step; weights are shares of their sum."""
+    """An A/B variant of a step; weights are shares of their sum, until one has won and gets every new lead."""
 
     id: UUID
     variant_index: int
     weight: int
     subject: str
     body: str
-    sent_count: int
-    opened_count: int
-    replied_count: int
-    is_winner: bool
+    sent_count: int = 0
+    opened_count: int = 0
+    replied_count: int = 0
+    is_winner: bool = False
 
 
 class Step(Resource, frozen=True, kw_only=True):
@@ -227,9 +230,9 @@ class Step(Resource, frozen=True, kw_only=True):
     subject: str
     body: str
     conditions: list[dict[str, Any]]
-    sent_count: int
-    opened_count: int
-    replied_count: int
+    sent_count: int = 0
+    opened_count: int = 0
+    replied_count: int = 0
     variants: list[Variant] = []
 
 

@@ -34,6 +34,12 @@ def shows(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
     return {status: {"content": {"application/json": {"schema": schema}}}}
 
 
+def shows_either(*kinds: Any) -> dict[int | str, dict[str, Any]]:
+    """What a route answers that shows one thing or another, as it was asked."""
+    schemas, _ = msgspec.json.schema_components(list(kinds), ref_template=REF)
+    return {200: {"content": {"application/json": {"schema": {"oneOf": list(schemas)}}}}}
+
+
 def problems() -> dict[int | str, dict[str, Any]]:
     """What any route may answer when it does not, for a router's `responses`."""
     titles: dict[int, list[str]] = {}

@@ -5,6 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from libs.schema.events.base import Event, register
+from libs.schema.events.inbox import CircuitKind, CircuitState
 
 
 class CampaignEvent(Event, frozen=True, kw_only=True):
@@ -60,11 +61,35 @@ class CampaignArchived(CampaignEvent, frozen=True, kw_only=True):
 
 
 class CampaignChanged(CampaignEvent, frozen=True, kw_only=True):
-    """Its definition was saved; `sequence_version` is what new enrolments get."""
+    """Its definition was saved; `sequence_version` is what new enrolments get, and with `migrate` everybody gets."""
 
     TYPE: ClassVar[str] = "campaign.changed"
 
     sequence_version: int | None = None
+    migrate: bool = False
+
+
+class CampaignCircuitOpened(CampaignEvent, frozen=True, kw_only=True):
+    """Too many of its mails bounce: it sends nothing (open) or a few probes (half-open); the numbers that decided it."""
+
+    TYPE: ClassVar[str] = "campaign.circuit_opened"
+
+    kind: CircuitKind
+    state: CircuitState
+    failures: int
+    sends: int | None
+    limit: int
+    retry_at: datetime
+    reason: str
+
+
+class CampaignCircuitClosed(CampaignEvent, frozen=True, kw_only=True):
+    """Its probes went through, or a person closed it."""
+
+    TYPE: ClassVar[str] = "campaign.circuit_closed"
+
+    kind: CircuitKind
+    by_person: bool = False
 
 
 register(
@@ -75,4 +100,6 @@ register(
     CampaignCompleted,
     CampaignArchived,
     CampaignChanged,
+    CampaignCircuitOpened,
+    CampaignCircuitClosed,
 )

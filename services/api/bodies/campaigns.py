@@ -1,16 +1,19 @@
 """Bodies of campaigns and their sequences."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from libs.planning.sequence import Action, ConditionType
+from libs.schema.events.reply import Intent
 from services.api.bodies.fields import Body, Days, Flag, Name, Passage, Subject, Text, Zone, finding, unchanged
 from services.api.rules.text import Refused
 from services.api.rules.windows import DAYS
 
 MAX_STEPS = 50
 MAX_VARIANTS = 10
+MAX_CONDITIONS = 20
 MAX_INBOXES = 500
 InboxIds = Annotated[list[UUID], Field(max_length=MAX_INBOXES)]
 
@@ -41,6 +44,34 @@ class CampaignSettingsPatch(Body):
     min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = unchanged()
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ConditionIn(Body):
+    """What must hold when the step falls due, and where the lead goes then; the first that holds decides."""
+
+    type: ConditionType
+    action: Action
+    step: Annotated[int, Field(strict=True, gt=0)] | None = None
+    intent: Annotated[list[Intent], BeforeValidator(_listed), Field(min_length=1, max_length=9)] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if (self.step is None) == (self.action == "goto"):
+            raise finding(
+                Refused("condition_step", "step belongs to the action goto, and to no other", "add or drop step")
+            )
+        if (self.intent is None) == (self.type == "intent_is"):
+            reason = "intent belongs to the type intent_is, and to no other"
+            raise finding(Refused("condition_intent", reason, "add or drop intent"))
+        return self
+
+
+def _by_default() -> list[ConditionIn]:
+    return [ConditionIn(type="no_reply", action="continue")]
+
+
 class VariantIn(Body):
     """An A/B variant; weights are shares of their sum."""
 
@@ -58,6 +89,7 @@ class StepIn(Body):
     delay_hours: Annotated[int, Field(strict=True, ge=0, le=23)] = 0
     subject: Subject = ""
     body: Text
+    conditions: Annotated[list[ConditionIn], Field(max_length=MAX_CONDITIONS)] = Field(default_factory=_by_default)
     variants: Annotated[list[VariantIn], Field(max_length=MAX_VARIANTS)] = Field(default_factory=list[VariantIn])
 
 
@@ -91,6 +123,12 @@ class SequenceIn(Body):
         except Refused as reason:
             raise finding(reason) from None
         return self
+
+
+class SequenceChange(SequenceIn):
+    """The steps, and whom they are for: new leads only, or those on their way too (matched by the steps' ids)."""
+
+    apply_to: Literal["new", "all"] = "new"
 
 
 class CampaignIn(SequenceIn):

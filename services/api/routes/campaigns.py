@@ -23,10 +23,11 @@ from services.api.problems import Fault, Problem, not_found
 from services.api.queries import campaigns, leads, teams
 from services.api.resources import Accepted, Campaign, CampaignInboxes, Page
 from services.api.responses import answer, etag, nothing, problems, shows
-from services.api.routes.sequences import IfMatch, get_or_404, lock, save_steps, save_version
+from services.api.routes.sequences import IfMatch, get_or_404, lock
 from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.readiness import missing
 from services.api.rules.windows import sending_days
+from services.api.steps import save_steps, save_version
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())
 

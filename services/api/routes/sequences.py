@@ -3,26 +3,28 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from libs.schema.events.campaign import CampaignChanged
-from services.api.bodies.campaigns import SequenceIn, StepIn
+from services.api.bodies.campaigns import SequenceChange
 from services.api.commands import tell
-from services.api.links import keep_links
 from services.api.positions import MinPosition
 from services.api.problems import Problem, not_found
 from services.api.queries import campaigns, sequences
 from services.api.resources import Campaign, Notice, Sequence, Step
-from services.api.responses import answer, etag, problems, shows
+from services.api.responses import answer, etag, problems, shows, shows_either
 from services.api.routing import Here, Scope, ScopedRoute, needs
+from services.api.rules.impact import SequenceImpact
 from services.api.rules.templates import unknown_variables
+from services.api.steps import impact_of, save_steps, save_version
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())
 
 # Of the leads imported last: enough to know the team's custom fields, and no more than a moment's work.
 SAMPLE_LEADS = 1000
 
+DryRun = Annotated[bool, Query(description="say what would happen, and write nothing")]
 IfMatch = Annotated[str | None, Header(description="the ETag that the change is based on; 412 when it has moved on")]
 
 
@@ -38,16 +40,30 @@ async def get_sequences(
     return answer(Sequence(data=steps), etag=etag(campaign.revision))
 
 
-@router.put("/{campaign_id}/sequences", responses=shows(Sequence), openapi_extra=needs("campaigns:write"))
-async def put_sequences(campaign_id: UUID, body: SequenceIn, at: Here, if_match: IfMatch = None) -> Response:
-    """Writes all steps: those with a known id are changed, new ones added, the others archived."""
+@router.put(
+    "/{campaign_id}/sequences",
+    responses=shows_either(Sequence, SequenceImpact),
+    openapi_extra=needs("campaigns:write"),
+)
+async def put_sequences(
+    campaign_id: UUID, body: SequenceChange, at: Here, *, dry_run: DryRun = False, if_match: IfMatch = None
+) -> Response:
+    """Writes all steps: those with a known id are changed, new ones added, the others archived.
+
+    Leads on their way keep the version they are in, or with `apply_to` "all" move to the new one. With `dry_run` the
+    answer says what would happen to them, and nothing is written.
+    """
     campaign = await lock(at, campaign_id, if_match)
     if not body.sequences and campaign.status == "active":
         raise Problem("wrong_state", "an active campaign needs at least one step; pause it first")
+    if dry_run:
+        return answer(await impact_of(at, campaign, body), etag=etag(campaign.revision))
     await save_steps(at, campaign_id, body.sequences)
     await campaigns.update_campaign(at.tx, at.team_id, campaign_id, {}, {})  # raises the revision
-    version = None if campaign.status == "draft" else await save_version(at, campaign_id)
-    await tell(at, CampaignChanged(campaign_id=campaign_id, sequence_version=version))
+    version, migrate = None, body.apply_to == "all"
+    if campaign.status != "draft":
+        version = await save_version(at, campaign_id, moves_leads=migrate)
+    await tell(at, CampaignChanged(campaign_id=campaign_id, sequence_version=version, migrate=migrate))
     steps = await sequences.list_steps(at.tx, at.team_id, campaign_id)
     return answer(
         Sequence(data=steps, warnings=await warnings_of(at, steps, "/sequences")), etag=etag(campaign.revision + 1)
@@ -79,76 +95,6 @@ async def lock(at: Scope, campaign_id: UUID, if_match: str | None = None) -> Cam
     if if_match not in {None, "*", etag(campaign.revision)}:
         raise Problem("stale_revision", f"the campaign is at revision {campaign.revision}")
     return campaign
-
-
-async def save_steps(at: Scope, campaign_id: UUID, wanted: list[StepIn]) -> None:
-    """Makes these the campaign's steps.
-
-    Raises:
-        Problem: not_found, when a named step is not one of the campaign's.
-
-    """
-    known = {step.id for step in await sequences.list_steps(at.tx, at.team_id, campaign_id)}
-    steps: list[sequences.NewStep] = []
-    variants: list[sequences.NewVariant] = []
-    for place, step in enumerate(wanted):
-        if step.id is not None and step.id not in known:
-            raise not_found("step in this campaign", pointer=f"/sequences/{place}/id")
-        step_id = step.id or at.runtime.new_id()
-        steps.append(
-            sequences.NewStep(
-                id=step_id,
-                step_number=place + 1,
-                delay_days=step.delay_days,
-                delay_hours=step.delay_hours,
-                subject=step.subject,
-                body=step.body,
-            )
-        )
-        variants.extend(
-            sequences.NewVariant(
-                id=at.runtime.new_id(),
-                sequence_id=step_id,
-                variant_index=index,
-                weight=variant.weight,
-                subject=variant.subject,
-                body=variant.body,
-            )
-            for index, variant in enumerate(step.variants)
-        )
-    await sequences.save_steps(at.tx, at.team_id, campaign_id, steps, variants, at.now)
-
-
-async def save_version(at: Scope, campaign_id: UUID) -> int:
-    """Keeps the steps as they are now, unless the last version says the same; returns the newest version's number."""
-    listed = await sequences.list_steps(at.tx, at.team_id, campaign_id)
-    await keep_links(at, campaign_id, listed)
-    steps = [_frozen(step) for step in listed]
-    last = await sequences.last_version(at.tx, at.team_id, campaign_id)
-    if last is not None and last.steps == steps:
-        return last.version
-    version = sequences.Version(version=1 if last is None else last.version + 1, steps=steps)
-    await sequences.add_version(at.tx, at.runtime.new_id(), at.team_id, campaign_id, version, at.now)
-    return version.version
-
-
-def _frozen(step: Step) -> dict[str, object]:
-    """A step as a version keeps it (migration 018): its content, without counters."""
-    variants = [
-        {
-            "variant_id": str(variant.id),
-            "variant_index": variant.variant_index,
-            "weight": variant.weight,
-            "subject": variant.subject,
-            "body": variant.body,
-        }
-        for variant in step.variants
-    ]
-    content = {
-        name: getattr(step, name)
-        for name in ("step_number", "delay_days", "delay_hours", "subject", "body", "conditions")
-    }
-    return {"step_id": str(step.id), **content, "variants": variants}
 
 
 async def warnings_of(at: Scope, steps: list[Step], root: str) -> list[Notice]:

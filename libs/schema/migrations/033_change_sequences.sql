@@ -1,0 +1,22 @@
+-- owner: api (sequence_variants, sequence_version), analytics (is_winner), sender (enrollments)
+-- why:   an arm of a test is its words, so an edited one is another arm; leads may move to a newer version of their steps
+-- locks: ACCESS EXCLUSIVE on sequence_variants and sequence_version for a new column each, no rewrite; SHARE on
+--        sequence_variants, enrollments and email_outcome while their indexes are built
+
+-- Archived like a step, since versions and emails name variants: the counts of other words are never mixed with its own.
+ALTER TABLE sequence_variants ADD COLUMN deleted_at TIMESTAMPTZ;
+ALTER TABLE sequence_variants DROP CONSTRAINT sequence_variants_sequence_id_variant_index_key;
+CREATE UNIQUE INDEX sequence_variants_sequence_id_variant_index_key ON sequence_variants(sequence_id, variant_index)
+    WHERE deleted_at IS NULL;
+DROP INDEX idx_sequence_variants_winner;
+CREATE UNIQUE INDEX idx_sequence_variants_winner ON sequence_variants(sequence_id)
+    WHERE is_winner AND deleted_at IS NULL;
+GRANT UPDATE (deleted_at) ON sequence_variants TO coldstream_tenant;
+
+-- Saved with "apply to all": leads on their way in an older version go on in this one.
+ALTER TABLE sequence_version ADD COLUMN moves_leads BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE INDEX idx_sequence_version_moves ON sequence_version(campaign_id, version) WHERE moves_leads;
+CREATE INDEX idx_enrollments_version ON enrollments(campaign_id, sequence_version) WHERE state IN ('active', 'held');
+
+-- What became of each arm's mails (analytics/queries/arms.py).
+CREATE INDEX idx_email_outcome_variant ON email_outcome(variant_id) WHERE variant_id IS NOT NULL;
