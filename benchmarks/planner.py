@@ -14,7 +14,8 @@ from uuid import UUID
 
 from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
-from libs.planning.schedule import Due, Inbox, Slot, Team, plan
+from libs.planning.diary import Inbox, Team
+from libs.planning.schedule import Due, Slot, plan
 from libs.planning.windows import DAYS, Window
 from libs.schema.runtime.clock import new_id
 from tests.support import EPOCH
@@ -26,7 +27,7 @@ LONGEST_GAP_S = 240
 LONG = 50_000  # leads: processor time over half a minute needs no second look
 ONCE = Scale(rounds=1, warm_ups=0, quick=False)
 TEAM = Team(zone="UTC", daily_limit=10**9, used={})
-ALL_HOURS = Window(days=frozenset(DAYS), zone="UTC")
+ALL_HOURS = (Window(days=frozenset(DAYS), zone="UTC"),)
 
 
 async def run(ground: Ground, scale: Scale) -> list[Row]:
@@ -105,20 +106,19 @@ def _leads(count: int, inboxes: Sequence[Inbox]) -> list[Due]:
     """Every third a follow-up with its own inbox, the others new ones that any inbox of their campaign may get."""
     size = INBOXES_OF_A_CAMPAIGN
     groups = [tuple(inbox.inbox_id for inbox in inboxes[at : at + size]) for at in range(0, len(inboxes), size)]
-    campaigns = [(new_id(), new_id(), group) for group in groups]
+    campaigns = [(new_id(), group) for group in groups]
     return [_lead(n, *campaigns[n % len(campaigns)]) for n in range(count)]
 
 
-def _lead(number: int, campaign_id: UUID, step_id: UUID, group: tuple[UUID, ...]) -> Due:
+def _lead(number: int, step_id: UUID, group: tuple[UUID, ...]) -> Due:
     follows_up = number % 3 == 0
     return Due(
         enrollment_id=new_id(),
         lead_key=number.to_bytes(32, "big"),
         step_id=step_id,
-        step_number=2 if follows_up else 1,
+        follows_up=follows_up,
         due_at=_spread_over_an_hour(number),
-        campaign_id=campaign_id,
-        campaign_window=ALL_HOURS,
+        windows=ALL_HOURS,
         inbox_ids=(group[number // len(group) % len(group)],) if follows_up else group,
     )
 
@@ -131,7 +131,7 @@ def _spread(leads: Sequence[Due], inboxes: Sequence[Inbox]) -> list[tuple[UUID, 
     heap = [(0, inbox.inbox_id) for inbox in inboxes]
     heapify(heap)
     placed: list[tuple[UUID, UUID]] = []
-    for due in sorted(leads, key=lambda due: (due.step_number == 1, due.due_at, due.enrollment_id)):
+    for due in sorted(leads, key=lambda due: (not due.follows_up, due.due_at, due.enrollment_id)):
         used, inbox_id = heap[0]
         placed.append((due.enrollment_id, inbox_id))
         heapreplace(heap, (used + 1, inbox_id))

@@ -19,8 +19,9 @@ FROM unnest($4::uuid[], $5::text[], $6::text[]) AS u(id, email, sealed)
 """
 INSERT_SETTINGS = """
 INSERT INTO inbox_settings (inbox_id, daily_send_limit, hourly_limit, min_delay_seconds, max_delay_seconds,
-    send_window_start, send_window_end, send_window_timezone, send_days, weekends_enabled)
-SELECT u.id, 500, 500, 60, 120, '00:00', '23:59:59', 'UTC', ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], true
+    send_window_start, send_window_end, send_window_timezone, send_days, weekends_enabled, auto_throttle_enabled)
+SELECT u.id, 500, 500, 60, 120, '00:00', '23:59:59', 'UTC', ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'],
+    true, false
 FROM unnest($1::uuid[]) AS u(id)
 """
 INSERT_LEADS = """

@@ -84,14 +84,15 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def make_team(owner: Tx, *, slug: str = "acme") -> Team:
-    """A team with an owner (owner@<slug>.test), an address for the footer, and no limits worth mentioning."""
+    """A team with an owner (owner@<slug>.test), an address for the footer, and no limit that a test does not set."""
     team = Team(id=new_id(), owner_id=new_id())
     await owner.execute(
         """INSERT INTO teams
-            (id, name, slug, physical_address, company_name, daily_email_limit, max_inboxes, max_campaigns)
-        VALUES ($1, $2, $2, '1 Main Street, Springfield', $2, 1000000, 1000, 1000)""",
+            (id, name, slug, physical_address, company_name, daily_email_limit, max_inboxes, max_campaigns, settings)
+        VALUES ($1, $2, $2, '1 Main Street, Springfield', $2, 1000000, 1000, 1000, $3)""",
         team.id,
         slug,
+        {"contact_gap_hours": 0, "domain_daily_limit": 0, "domain_gap_minutes": 0},
     )
     await owner.execute("INSERT INTO auth.users (id, email) VALUES ($1, $2)", team.owner_id, f"owner@{slug}.test")
     await owner.execute(
@@ -128,9 +129,10 @@ async def make_inbox(owner: Tx, team: Team, *, email: str = "ann@acme.test", **c
     await insert(owner, "inboxes", values | columns)
     await owner.execute(
         """INSERT INTO inbox_settings (inbox_id, daily_send_limit, hourly_limit, min_delay_seconds, max_delay_seconds,
-            send_window_start, send_window_end, send_window_timezone, send_days, weekends_enabled)
+            send_window_start, send_window_end, send_window_timezone, send_days, weekends_enabled,
+            auto_throttle_enabled)
         VALUES ($1, 500, 500, 1, 2, '00:00', '23:59:59', 'UTC',
-            ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], true)""",
+            ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], true, false)""",
         inbox.id,
     )
     return inbox

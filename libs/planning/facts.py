@@ -40,6 +40,9 @@ class DueLead(msgspec.Struct, frozen=True, kw_only=True):
     country: str | None
     custom_fields: dict[str, Any]
     thread_subject: str | None
+    timezone: str | None = None
+    provider: str | None = None  # of the recipient's mail: google, microsoft, other; None: not known yet
+    contacted_at: datetime | None = None  # the last mail that another campaign sent to the person
     # What conditions ask about (conditions.py).
     replied: bool = False
     reply_intent: str | None = None
@@ -56,6 +59,7 @@ class TeamDay(msgspec.Struct, frozen=True, kw_only=True):
     physical_address: str | None
     days: list[date]
     counts: list[int]
+    settings: dict[str, Any] = {}
 
 
 class PlannedInbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,11 @@ class PlannedInbox(msgspec.Struct, frozen=True, kw_only=True):
     weekends_enabled: bool
     campaign_ids: list[UUID]
     busy: list[datetime]
+    not_cold: list[datetime] = []  # those of `busy` that are no campaign's
+    sending_days: list[date] = []  # its own days with campaign mail, sent or planned, of two months
+    provider: str = "smtp"
+    esp_matching_enabled: bool = True
+    auto_throttle_enabled: bool = False
 
 
 class SequenceVersion(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from libs.planning.budget import LEAST_HEALTH
+
 # What a closed gate means: try again when it clears, or this mail is over.
 Effect = Literal["wait", "stop"]
 
@@ -53,6 +55,7 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     circuit_retry_at: datetime | None
     health_score: int | None  # None: too little data, which never blocks (design.md §4)
     min_health_score: int
+    throttled: bool = False  # its health decides how much it sends, and at the worst that it sends nothing
 
 
 T = TypeVar("T")
@@ -94,8 +97,9 @@ def _circuit(box: Mailbox) -> Reading:
 
 def _health(box: Mailbox) -> Reading:
     value = None if box.health_score is None else str(box.health_score)
-    closed = box.health_score is not None and box.health_score < box.min_health_score
-    return _reading("health", value, closed=closed, limit=str(box.min_health_score))
+    least = max(box.min_health_score, LEAST_HEALTH if box.throttled else 0)
+    closed = box.health_score is not None and box.health_score < least
+    return _reading("health", value, closed=closed, limit=str(least))
 
 
 ABOUT_RECIPIENT: Sequence[Gate[Recipient]] = (_installation, _campaign, _enrollment, _suppression, _stop)

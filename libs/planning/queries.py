@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from libs.planning.budget import RAMP_MEMORY_DAYS
+from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
+from libs.planning.settings import team_rules
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 
 LEAD_FACTS = """
@@ -28,12 +31,19 @@ SELECT e.id AS enrollment_id, e.campaign_id, e.lead_id, e.lead_key, e.sequence_v
         ORDER BY ls.stopped_at
         LIMIT 1) AS stopped,
     ld.email, ld.first_name, ld.last_name, ld.company, ld.title, ld.phone, ld.linkedin_url, ld.website, ld.city,
-    ld.country, ld.custom_fields, before.subject AS thread_subject, coalesce(before.opened, false) AS opened,
+    ld.country, ld.timezone, ld.custom_fields, rd.provider,
+    (SELECT max(CASE WHEN o.committed_at > o.not_before + INTERVAL '1 minute' THEN o.committed_at ELSE o.not_before END)
+        FROM send_ledger AS o
+        WHERE o.team_id = e.team_id AND o.lead_key = e.lead_key AND o.kind = 'campaign'
+            AND o.campaign_id <> e.campaign_id
+            AND o.state IN ('queued', 'claimed', 'in_data', 'accepted', 'unknown')) AS contacted_at,
+    before.subject AS thread_subject, coalesce(before.opened, false) AS opened,
     coalesce(before.clicked, false) AS clicked, answer.intent AS reply_intent, coalesce(answer.human, false) AS replied
 FROM unnest($2::uuid[]) WITH ORDINALITY AS u(id, place)
 JOIN enrollments AS e ON e.id = u.id
 JOIN campaigns AS c ON c.id = e.campaign_id
 JOIN leads AS ld ON ld.id = e.lead_id
+LEFT JOIN recipient_domain AS rd ON rd.domain = lower(split_part(ld.email, '@', 2))
 LEFT JOIN LATERAL (
     SELECT m.subject, m.open_count > 0 AS opened, m.click_count > 0 AS clicked
     FROM emails AS m
@@ -61,14 +71,15 @@ async def lead_facts(tx: Tx, team_id: UUID, enrollment_ids: Sequence[UUID]) -> l
 
 TEAM_DAYS = """
 SELECT coalesce(t.settings ->> 'timezone', 'UTC') AS zone, t.daily_email_limit AS daily_limit, t.company_name,
-    t.physical_address, coalesce(u.days, '{}') AS days, coalesce(u.counts, '{}') AS counts
+    t.physical_address, t.settings, coalesce(u.days, '{}') AS days, coalesce(u.counts, '{}') AS counts
 FROM teams AS t
 LEFT JOIN LATERAL (
     SELECT array_agg(d.day) AS days, array_agg(d.mails) AS counts
     FROM (
         SELECT (s.at AT TIME ZONE coalesce(t.settings ->> 'timezone', 'UTC'))::date AS day, count(*)::int AS mails
         FROM (
-            SELECT l.committed_at AS at
+            SELECT CASE WHEN l.committed_at > l.not_before + INTERVAL '1 minute' THEN l.committed_at
+                ELSE l.not_before END AS at
             FROM send_ledger AS l
             WHERE l.team_id = t.id AND l.committed_at > $2::timestamptz - INTERVAL '26 hours'
             UNION ALL
@@ -97,27 +108,59 @@ async def team_day(tx: Tx, team_id: UUID, now: datetime) -> TeamDay:
     return team
 
 
+# A mail that went within a minute of its second counts as gone in that second: so the plan stays exact, and late
+# sending shows. Days with campaign mail are found by hopping from one to the next, not by reading every mail.
 PLANNED_INBOXES = """
-SELECT i.id, i.email, i.from_name, i.status::text AS status, i.deleted_at IS NOT NULL AS archived,
-    CASE WHEN i.health_known THEN i.health_score END AS health_score, b.kind AS circuit, b.retry_at AS circuit_retry_at,
-    s.daily_send_limit, s.hourly_limit, s.min_delay_seconds, s.max_delay_seconds, s.send_days, s.send_window_start,
-    s.send_window_end, s.send_window_timezone, s.weekends_enabled,
+SELECT i.id, i.email, i.from_name, i.provider::text AS provider, i.status::text AS status,
+    i.deleted_at IS NOT NULL AS archived, CASE WHEN i.health_known THEN i.health_score END AS health_score,
+    b.kind AS circuit, b.retry_at AS circuit_retry_at, s.daily_send_limit, s.hourly_limit, s.min_delay_seconds,
+    s.max_delay_seconds, s.send_days, s.send_window_start, s.send_window_end, s.send_window_timezone,
+    s.weekends_enabled, s.esp_matching_enabled, s.auto_throttle_enabled,
     ARRAY(SELECT ci.campaign_id FROM campaign_inboxes AS ci WHERE ci.inbox_id = i.id) AS campaign_ids,
-    ARRAY(
-        SELECT l.committed_at
+    coalesce(mails.busy, '{}') AS busy, coalesce(mails.not_cold, '{}') AS not_cold,
+    CASE WHEN s.auto_throttle_enabled THEN ARRAY(
+        WITH RECURSIVE sent AS (
+            (SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date AS day
+                FROM send_ledger AS l
+                WHERE l.inbox_id = i.id AND l.kind = 'campaign'
+                    AND l.committed_at > $2::timestamptz - make_interval(days => $5)
+                ORDER BY l.committed_at
+                LIMIT 1)
+            UNION ALL
+            SELECT (SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date
+                FROM send_ledger AS l
+                WHERE l.inbox_id = i.id AND l.kind = 'campaign'
+                    AND l.committed_at >= (sent.day + 1)::timestamp AT TIME ZONE s.send_window_timezone
+                ORDER BY l.committed_at
+                LIMIT 1)
+            FROM sent
+            WHERE sent.day IS NOT NULL
+        )
+        SELECT sent.day FROM sent WHERE sent.day IS NOT NULL
+        UNION
+        SELECT (l.not_before AT TIME ZONE s.send_window_timezone)::date
         FROM send_ledger AS l
-        WHERE l.inbox_id = i.id AND l.committed_at > $2 - INTERVAL '26 hours'
+        WHERE l.inbox_id = i.id AND l.kind = 'campaign' AND l.state = 'queued'
+    ) ELSE '{}' END AS sending_days
+FROM inboxes AS i
+JOIN inbox_settings AS s ON s.inbox_id = i.id
+LEFT JOIN LATERAL (
+    SELECT array_agg(m.at) AS busy, array_agg(m.at) FILTER (WHERE m.kind <> 'campaign') AS not_cold
+    FROM (
+        SELECT l.kind, CASE WHEN l.committed_at > l.not_before + INTERVAL '1 minute' THEN l.committed_at
+            ELSE l.not_before END AS at
+        FROM send_ledger AS l
+        WHERE l.inbox_id = i.id AND l.committed_at > $2::timestamptz - INTERVAL '26 hours'
         UNION ALL
-        SELECT l.not_before
+        SELECT l.kind, l.not_before
         FROM send_ledger AS l
         WHERE l.inbox_id = i.id AND l.state = 'queued'
         UNION ALL
-        SELECT l.not_before
+        SELECT l.kind, l.not_before
         FROM send_ledger AS l
         WHERE l.inbox_id = i.id AND l.state = 'claimed'
-    ) AS busy
-FROM inboxes AS i
-JOIN inbox_settings AS s ON s.inbox_id = i.id
+    ) AS m
+) AS mails ON true
 LEFT JOIN LATERAL (
     SELECT br.kind, br.retry_at
     FROM breaker AS br
@@ -127,13 +170,47 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS b ON true
 WHERE i.team_id = $1
+    AND ($3::uuid[] IS NULL OR i.id = ANY ($4::uuid[])
+        OR EXISTS (SELECT FROM campaign_inboxes AS ci WHERE ci.inbox_id = i.id AND ci.campaign_id = ANY ($3)))
 ORDER BY i.id
 """
 
 
-async def planned_inboxes(tx: Tx, team_id: UUID, now: datetime) -> list[PlannedInbox]:
-    """All inboxes of the team, also those that may not send: their campaigns' leads are told why."""
-    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now)
+async def planned_inboxes(
+    tx: Tx, team_id: UUID, now: datetime, leads: Sequence[DueLead] | None = None
+) -> list[PlannedInbox]:
+    """The inboxes that these leads may get, or all of the team; also those that may not send: leads are told why."""
+    campaigns = None if leads is None else list({lead.campaign_id for lead in leads})
+    own = list({lead.inbox_id for lead in leads or () if lead.inbox_id})
+    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now, campaigns, own, RAMP_MEMORY_DAYS)
+
+
+# A mail of last week may still go today, after deferrals; before it is queued its hour is the planned one.
+DOMAIN_MAILS = """
+SELECT d.domain, l.inbox_id, CASE WHEN l.committed_at > l.not_before + INTERVAL '1 minute' THEN l.committed_at
+    ELSE l.not_before END AS at
+FROM unnest($2::text[]) AS d(domain)
+JOIN emails AS m ON m.team_id = $1 AND lower(split_part(m.to_email, '@', 2)) = d.domain
+    AND m.scheduled_at > $3::timestamptz - INTERVAL '7 days'
+JOIN send_ledger AS l ON l.send_id = m.id
+WHERE l.kind = 'campaign'
+    AND (l.committed_at > $3::timestamptz - INTERVAL '26 hours' OR l.state IN ('queued', 'claimed'))
+ORDER BY at, l.inbox_id
+"""
+
+
+async def domain_mails(
+    tx: Tx, team: TeamDay, team_id: UUID, leads: Sequence[DueLead], now: datetime
+) -> dict[str, list[tuple[UUID, datetime]]]:
+    """What the team has sent of late, or will send, to these leads' companies; empty when no limit asks for it."""
+    rules = team_rules(team.settings)
+    wanted = {domain for lead in leads if (domain := company_domain(lead.email))}
+    if not wanted or not (rules.domain_daily_limit or rules.domain_gap_minutes):
+        return {}
+    mails: dict[str, list[tuple[UUID, datetime]]] = {}
+    for record in await tx.fetch(DOMAIN_MAILS, team_id, sorted(wanted), now):
+        mails.setdefault(record["domain"], []).append((record["inbox_id"], record["at"]))
+    return mails
 
 
 SEQUENCES = """

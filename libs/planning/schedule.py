@@ -4,53 +4,31 @@ The same inputs give the same second, always: jitter comes from a hash, never fr
 time of sending and a simulation is true (design.md P12). Never plans what a cap, a window or a gap forbids.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
-from libs.planning.gates import Hold
+from libs.planning.diary import HOUR, MIN_GAP_S, Calendar, Diary, Inbox, Team, TeamDays
+from libs.planning.gates import Hold, Reading, first_hold
 from libs.planning.seed import unit_hash
-from libs.planning.windows import LOOK_AHEAD, Interval, Window, day_bounds, local_date, openings
+from libs.planning.windows import Interval, Window, openings_ahead
 
 HORIZON = timedelta(hours=24)  # slots are given for the day ahead; who falls due later is planned later
 LATE = timedelta(hours=2)  # a slot missed by more is planned anew and never made up for in a burst (field.md 4.11)
-MIN_GAP_S = 60  # no human sends faster; settings below it are raised to it
-# No 24 hours ever hold more: the seed's own ceiling of daily_send_limit and Gmail's lowest cap, which is a rolling one.
-ROLLING_LIMIT = 500
-HOUR = timedelta(hours=1)
-ROLLING = timedelta(hours=24)
+# Rounds stand on a grid: a simulation that steps through the same grid gives the same slots.
+ROUND_EVERY = timedelta(minutes=5)
+LOOK_AGAIN = timedelta(hours=1)  # at what only a person can mend: not every mend is told as an event
+# A mail that goes so soon after its second has gone in that second: what is planned from it stays exact.
+PUNCTUAL = timedelta(minutes=1)
 # When the settings leave no room between their two delays, gaps still differ: a constant rhythm is a machine's.
 _SPREAD_WITHOUT_ROOM = 1.45
-
-
-class Inbox(msgspec.Struct, frozen=True, kw_only=True):
-    """What the planner must know of an inbox; `busy`: its sends and slots from 25 hours ago on, future ones too."""
-
-    inbox_id: UUID
-    window: Window
-    daily_limit: int
-    hourly_limit: int
-    min_delay_s: int
-    max_delay_s: int
-    busy: tuple[datetime, ...] = ()
-    rolling_limit: int = ROLLING_LIMIT
-
-    @property
-    def least_gap(self) -> timedelta:
-        """The gap that no two sends of this inbox ever undercut."""
-        return timedelta(seconds=max(self.min_delay_s, MIN_GAP_S))
-
-
-class Team(msgspec.Struct, frozen=True, kw_only=True):
-    """The team's daily limit, and how much of it each day of its own calendar has used."""
-
-    zone: str
-    daily_limit: int
-    used: Mapping[date, int]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+T = TypeVar("T")
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,11 +37,13 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     enrollment_id: UUID
     lead_key: bytes
     step_id: UUID
-    step_number: int
+    follows_up: bool
     due_at: datetime
-    campaign_id: UUID
-    campaign_window: Window
+    windows: tuple[Window, ...]  # all that must be open, beside the inbox's own
     inbox_ids: tuple[UUID, ...]
+    spill_ids: tuple[UUID, ...] = ()  # only when none of the others has a slot
+    domain: str | None = None  # the recipient's company; None: no limit of its domain applies
+    contacted_at: datetime | None = None  # the last mail that another campaign sent to the person
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +61,31 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold
 
 
+def round_of(now: datetime) -> datetime:
+    """The instant of the grid at or before now: what a round measures, it measures from here."""
+    return now - (now - _EPOCH) % ROUND_EVERY
+
+
+def went_at(committed_at: datetime, planned_at: datetime) -> datetime:
+    """When a mail counts as sent: in its planned second if it was punctual, else when it went."""
+    return planned_at if committed_at <= planned_at + PUNCTUAL else committed_at
+
+
+def wants_slot(next_at: datetime, held_gate: str | None, held_until: datetime | None, round_at: datetime) -> bool:
+    """Whether a waiting lead is looked at in the round: due by the horizon, and not held beyond what the gate asks.
+
+    `DUE` of the sender says the same in SQL.
+    """
+    if next_at > round_at + HORIZON:
+        return False
+    return held_until is None or held_until <= (round_at + HORIZON if held_gate in SLOT_GATES else round_at)
+
+
+def look_again_at(hold: Hold, round_at: datetime) -> datetime:
+    """When a held lead is looked at again at the latest; never in the same round."""
+    return max(hold.retry_at or round_at + LOOK_AGAIN, round_at + ROUND_EVERY)
+
+
 def gap_before(inbox: Inbox, lead_key: bytes, step_id: UUID, day: date) -> timedelta:
     """The pause before this mail, between the inbox's two delays: by a hash of (inbox, lead, step, local date)."""
     least = max(inbox.min_delay_s, MIN_GAP_S)
@@ -89,97 +94,194 @@ def gap_before(inbox: Inbox, lead_key: bytes, step_id: UUID, day: date) -> timed
     return timedelta(seconds=round(least + (most - least) * share))
 
 
-def plan(leads: Iterable[Due], inboxes: Sequence[Inbox], team: Team, now: datetime) -> list[Slot | Held]:
-    """One slot or hold for each lead: follow-ups before new leads, the longest due first, to the freest inbox."""
-    diaries = {inbox.inbox_id: Diary(inbox, now) for inbox in inboxes}
-    planner = _Planner(diaries, TeamDays(team), now)
-    ordered = sorted(leads, key=lambda due: (due.step_number == 1, due.due_at, due.enrollment_id))
-    return [planner.place(due) for due in ordered]
+def choose_batch(follow_ups: Sequence[T], new: Sequence[T], share: int, most: int) -> list[T]:
+    """At most so many of both, each in its own order: of a hundred `share` follow-ups, and one of them first.
 
-
-class TeamDays:
-    """How many mails each of the team's days holds; grows with every slot given."""
-
-    def __init__(self, team: Team) -> None:
-        self._team = team
-        self._used = dict(team.used)
-
-    def refuses(self, at: datetime) -> Hold | None:
-        """Holds until the start of the next day when this one is full."""
-        used = self._used.get(local_date(at, self._team.zone), 0)
-        if used < self._team.daily_limit:
-            return None
-        tomorrow = day_bounds(at, self._team.zone)[1]
-        return Hold(gate="team_limit", value=str(used), limit=str(self._team.daily_limit), retry_at=tomorrow)
-
-    def add(self, at: datetime) -> None:
-        """Counts one more mail on the day of `at`."""
-        day = local_date(at, self._team.zone)
-        self._used[day] = self._used.get(day, 0) + 1
-
-
-class Diary:
-    """One inbox's sends and slots in order, and what they forbid."""
-
-    def __init__(self, inbox: Inbox, now: datetime) -> None:
-        self.inbox = inbox
-        self._busy = sorted(inbox.busy)
-        self._lately = now - ROLLING
-
-    def room(self) -> int:
-        """How much of a day's limit the last 24 hours and the slots to come leave."""
-        return self.inbox.daily_limit - (len(self._busy) - bisect_right(self._busy, self._lately))
-
-    def add(self, at: datetime) -> None:
-        """Enters a slot."""
-        insort(self._busy, at)
-
-    def refuses(self, at: datetime, gap: timedelta) -> Hold | None:
-        """The limit that forbids `at`, held until the next instant worth trying; None when nothing does."""
-        return self._daily(at) or self._hourly(at) or self._rolling(at) or self._too_close(at, gap)
-
-    def _daily(self, at: datetime) -> Hold | None:
-        begin, end = day_bounds(at, self.inbox.window.zone)
-        used = bisect_left(self._busy, end) - bisect_left(self._busy, begin)
-        if used < self.inbox.daily_limit:
-            return None
-        return Hold(gate="daily_limit", value=str(used), limit=str(self.inbox.daily_limit), retry_at=end)
-
-    def _hourly(self, at: datetime) -> Hold | None:
-        later = self._crowded(at, self.inbox.hourly_limit, HOUR)
-        limit = str(self.inbox.hourly_limit)
-        return later and Hold(gate="hourly_limit", value=limit, limit=limit, retry_at=later)
-
-    def _rolling(self, at: datetime) -> Hold | None:
-        later = self._crowded(at, self.inbox.rolling_limit, ROLLING)
-        limit = str(self.inbox.rolling_limit)
-        return later and Hold(gate="rolling_limit", value=limit, limit=limit, retry_at=later)
-
-    def _too_close(self, at: datetime, gap: timedelta) -> Hold | None:
-        index = bisect_right(self._busy, at)
-        previous = self._busy[index - 1] if index else None
-        following = self._busy[index] if index < len(self._busy) else None
-        if previous is not None and at - previous < gap:
-            later = previous + gap
-        elif following is not None and following - at < self.inbox.least_gap:
-            later = following + gap
+    When one kind runs out, the other fills up.
+    """
+    chosen: list[T] = []
+    taken, fresh = 0, 0
+    while len(chosen) < most and (taken < len(follow_ups) or fresh < len(new)):
+        their_turn = share > 0 and taken * (100 - share) <= fresh * share
+        if taken < len(follow_ups) and (their_turn or fresh == len(new)):
+            chosen.append(follow_ups[taken])
+            taken += 1
         else:
-            return None
-        return Hold(gate="gap", limit=str(int(gap.total_seconds())), retry_at=later)
+            chosen.append(new[fresh])
+            fresh += 1
+    return chosen
 
-    def _crowded(self, at: datetime, limit: int, span: timedelta) -> datetime | None:
-        """The next instant to try when `at` would make more than `limit` mails within some span of that length."""
-        near = self._busy[bisect_right(self._busy, at - span) : bisect_left(self._busy, at + span)]
-        if len(near) < limit:
-            return None
-        place = bisect_right(near, at)
-        row = [*near[:place], at, *near[place:]]
-        for first in range(max(0, place - limit), min(place, len(row) - limit - 1) + 1):
-            if row[first + limit] - row[first] < span:
-                after_run = [row[first] + span] if first < place else []
-                after_next = [row[place + 1] + self.inbox.least_gap] if place + 1 < len(row) else []
-                return min(after_run + after_next)
-        return None
+
+def plan(
+    leads: Iterable[Due], inboxes: Sequence[Inbox], team: Team, now: datetime, round_at: datetime | None = None
+) -> list[Slot | Held]:
+    """One slot or hold for each lead: follow-ups and new leads by share, longest due first, to the freest inbox."""
+    planner = Planner(inboxes, team, now, round_at)
+    ordered = sorted(leads, key=lambda due: (due.due_at, due.enrollment_id))
+    follow_ups = [due for due in ordered if due.follows_up]
+    new = [due for due in ordered if not due.follows_up]
+    return [planner.place(due) for due in choose_batch(follow_ups, new, team.follow_up_share, len(ordered))]
+
+
+class Planner:
+    """A team's inboxes and days as they fill up with slots."""
+
+    def __init__(self, inboxes: Sequence[Inbox], team: Team, now: datetime, round_at: datetime | None = None) -> None:
+        self._now = now
+        self._round_at = round_of(now) if round_at is None else round_at
+        self._calendars: dict[str, Calendar] = {}
+        self._diaries = {
+            inbox.inbox_id: Diary(inbox, self._calendar(inbox.window.zone), self._round_at) for inbox in inboxes
+        }
+        self._days = TeamDays(team, self._calendar(team.zone))
+        self._numbers = _Numbers()
+        self._spans: dict[tuple[int, int], _Spans] = {}
+        self._choices: dict[tuple[bool, int, int], _Choice] = {}
+
+    def readings(self, due: Due, inbox_id: UUID, at: datetime) -> list[Reading]:
+        """What every gate of the hour says about this lead, this inbox and that instant, in the gates' order."""
+        return list(self._readings(due, self._diaries[inbox_id], at))
+
+    def place(self, due: Due) -> Slot | Held:
+        """A slot in the freest inbox that has one within the horizon, else the hold that ends first."""
+        start = self._start(due)
+        if isinstance(start, Hold):
+            return Held(enrollment_id=due.enrollment_id, hold=start)
+        hold = NO_INBOX
+        for inbox_ids in (due.inbox_ids, due.spill_ids):
+            found = self._place_among(inbox_ids, due, start)
+            if isinstance(found, Slot):
+                return found
+            hold = _sooner(hold, found)
+        return Held(enrollment_id=due.enrollment_id, hold=hold)
+
+    def _start(self, due: Due) -> "_Start | Hold":
+        """The first second that the person and the company allow, whatever the inbox; a hold when that is too late."""
+        start = _Start(_whole_second(max(due.due_at, self._now)), None)
+        while hold := first_hold((self._contact(due, start.at), self._days.domain_day(due.domain, start.at))):
+            start = _Start(_whole_second(hold.retry_at or start.at), hold)
+            if start.at > self._round_at + HORIZON:
+                return msgspec.structs.replace(hold, retry_at=start.at)
+        return start
+
+    def _place_among(self, inbox_ids: tuple[UUID, ...], due: Due, start: "_Start") -> Slot | Hold:
+        choice = self._choice(inbox_ids, due)
+        hold = NO_INBOX
+        passed_by: list[_Place] = []
+        while (diary := choice.freest()) is not None:
+            found = self._find(due, diary, start)
+            if isinstance(found, datetime):
+                choice.put_back(passed_by)
+                return self._take(due, diary, found)
+            if found.others_may_fit:
+                passed_by.append(choice.pass_by())
+                hold = _sooner(hold, found.hold)
+            else:
+                choice.drop(found.hold)
+        choice.put_back(passed_by)
+        return _sooner(hold, choice.hold)
+
+    def _take(self, due: Due, diary: Diary, at: datetime) -> Slot:
+        diary.add(at)
+        self._days.add(at, diary.inbox.inbox_id, due.domain)
+        return Slot(enrollment_id=due.enrollment_id, inbox_id=diary.inbox.inbox_id, at=at)
+
+    def _find(self, due: Due, diary: Diary, start: "_Start") -> "datetime | _Miss":
+        """The first instant that nothing forbids if it lies within the horizon, else what moved it out."""
+        at, reason, its_own = start.at, start.hold, start.hold is not None
+        while refusal := first_hold(self._readings(due, diary, at)):
+            its_own = its_own or refusal.gate in _OF_THE_LEAD
+            reason = _weightier(reason, refusal)
+            if refusal.retry_at is None:
+                return _Miss(msgspec.structs.replace(reason, retry_at=None), its_own)
+            at = _whole_second(refusal.retry_at)
+        if at <= self._round_at + HORIZON:
+            return at
+        return _Miss(msgspec.structs.replace(reason or Hold(gate="due"), retry_at=at), its_own)
+
+    def _readings(self, due: Due, diary: Diary, at: datetime) -> Iterator[Reading]:
+        yield self._contact(due, at)
+        yield self._days.domain_day(due.domain, at)
+        yield self._days.domain_gap(due.domain, diary.inbox.inbox_id, at)
+        yield self._window(due, diary, at)
+        yield from diary.readings(at)
+        yield self._days.reading(at)
+        yield diary.gap(at, gap_before(diary.inbox, due.lead_key, due.step_id, diary.calendar.day(at).date))
+
+    def _contact(self, due: Due, at: datetime) -> Reading:
+        gap = self._days.team.contact_gap
+        if due.contacted_at is None or not gap:
+            return _NO_CONTACT
+        value, limit = due.contacted_at.isoformat(), f"{gap / HOUR:g} h"
+        if at >= due.contacted_at + gap:
+            return Reading(gate="contact_gap", value=value, limit=limit)
+        hold = Hold(gate="contact_gap", value=value, limit=limit, retry_at=due.contacted_at + gap)
+        return Reading(gate="contact_gap", value=value, limit=limit, hold=hold)
+
+    def _window(self, due: Due, diary: Diary, at: datetime) -> Reading:
+        key = self._numbers.of(due.windows), self._numbers.of(diary.inbox.window)
+        spans = self._spans.get(key)
+        if spans is None:
+            spans = self._spans[key] = _Spans(openings_ahead((*due.windows, diary.inbox.window), self._now))
+        index = bisect_right(spans.begins, at)
+        if index and at < spans.ends[index - 1]:
+            return _OPEN_WINDOW
+        opens = spans.begins[index] if index < len(spans.begins) else None
+        return Reading(gate="window", hold=Hold(gate="window", retry_at=opens))
+
+    def _choice(self, inbox_ids: tuple[UUID, ...], due: Due) -> "_Choice":
+        key = due.follows_up, self._numbers.of(inbox_ids), self._numbers.of(due.windows)
+        choice = self._choices.get(key)
+        if choice is None:
+            choice = self._choices[key] = _Choice(self._diaries, inbox_ids)
+        return choice
+
+    def _calendar(self, zone: str) -> Calendar:
+        if zone not in self._calendars:
+            self._calendars[zone] = Calendar(zone, self._round_at)
+        return self._calendars[zone]
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """Where the search for a lead's slot begins, and what of the lead's own has put it off."""
+
+    at: datetime
+    hold: Hold | None
+
+
+class _Miss(msgspec.Struct, frozen=True):
+    """No slot in this inbox; when something of the lead's own stood in the way, it may fit the others."""
+
+    hold: Hold
+    others_may_fit: bool
+
+
+class _Spans:
+    """Openings, as bisect wants them."""
+
+    def __init__(self, openings: Sequence[Interval]) -> None:
+        self.begins = [begin for begin, _ in openings]
+        self.ends = [end for _, end in openings]
+
+
+class _Numbers:
+    """A number for each value, the same for equal ones: a value seen before is known without hashing it whole again."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, int] = {}
+        self._by_value: dict[object, int] = {}
+        self._kept: list[object] = []  # so that no id is given out twice
+
+    def of(self, value: object) -> int:
+        """The value's number."""
+        number = self._by_id.get(id(value))
+        if number is None:
+            number = self._by_id[id(value)] = self._by_value.setdefault(value, len(self._by_value))
+            self._kept.append(value)
+        return number
+
+
+_Place = tuple[int, UUID]  # less room, more, and the inbox
 
 
 class _Choice:
@@ -188,7 +290,7 @@ class _Choice:
     def __init__(self, diaries: Mapping[UUID, Diary], inbox_ids: tuple[UUID, ...]) -> None:
         self.hold = NO_INBOX
         self._diaries = diaries
-        self._heap = [(-diaries[inbox_id].room(), inbox_id) for inbox_id in inbox_ids]
+        self._heap: list[_Place] = [(-diaries[inbox_id].room(), inbox_id) for inbox_id in inbox_ids]
         heapify(self._heap)
 
     def freest(self) -> Diary | None:
@@ -204,73 +306,50 @@ class _Choice:
     def drop(self, hold: Hold) -> None:
         """Takes the freest out for good: it was full for this lead, and the group's next ones fall due no earlier."""
         heappop(self._heap)
-        if self.hold is NO_INBOX or _ends(hold) < _ends(self.hold):
-            self.hold = hold
+        self.hold = _sooner(self.hold, hold)
 
+    def pass_by(self) -> _Place:
+        """Takes the freest out for this lead only."""
+        return heappop(self._heap)
 
-class _Planner:
-    def __init__(self, diaries: Mapping[UUID, Diary], team: TeamDays, now: datetime) -> None:
-        self._diaries = diaries
-        self._team = team
-        self._now = now
-        self._spans: dict[tuple[UUID, Window], list[Interval]] = {}
-        self._choices: dict[tuple[bool, tuple[UUID, ...], Window], _Choice] = {}
-
-    def place(self, due: Due) -> Slot | Held:
-        """A slot in the freest inbox that has one within the horizon, else the hold that ends first."""
-        group = (due.step_number == 1, due.inbox_ids, due.campaign_window)
-        choice = self._choices.get(group)
-        if choice is None:
-            choice = self._choices[group] = _Choice(self._diaries, due.inbox_ids)
-        while (diary := choice.freest()) is not None:
-            found = self._find(due, diary)
-            if isinstance(found, datetime):
-                diary.add(found)
-                self._team.add(found)
-                return Slot(enrollment_id=due.enrollment_id, inbox_id=diary.inbox.inbox_id, at=found)
-            choice.drop(found)
-        return Held(enrollment_id=due.enrollment_id, hold=choice.hold)
-
-    def _find(self, due: Due, diary: Diary) -> datetime | Hold:
-        """The first instant that nothing forbids if it lies within the horizon, else what moved it out."""
-        at, reason = _whole_second(max(due.due_at, self._now)), None
-        while refusal := self._window(due, diary, at) or self._limits(due, diary, at):
-            reason = _weightier(reason, refusal)
-            if refusal.retry_at is None:
-                return msgspec.structs.replace(reason, retry_at=None)
-            at = _whole_second(refusal.retry_at)
-        if at <= self._now + HORIZON:
-            return at
-        return msgspec.structs.replace(reason or Hold(gate="due"), retry_at=at)
-
-    def _limits(self, due: Due, diary: Diary, at: datetime) -> Hold | None:
-        gap = gap_before(diary.inbox, due.lead_key, due.step_id, local_date(at, diary.inbox.window.zone))
-        return self._team.refuses(at) or diary.refuses(at, gap)
-
-    def _window(self, due: Due, diary: Diary, at: datetime) -> Hold | None:
-        key = (diary.inbox.inbox_id, due.campaign_window)
-        spans = self._spans.get(key)
-        if spans is None:
-            windows = (due.campaign_window, diary.inbox.window)
-            spans = self._spans[key] = openings(windows, self._now, self._now + LOOK_AHEAD)
-        index = bisect_right(spans, at, key=lambda span: span[0])
-        if index and at < spans[index - 1][1]:
-            return None
-        return Hold(gate="window", retry_at=spans[index][0] if index < len(spans) else None)
+    def put_back(self, places: Iterable[_Place]) -> None:
+        """For the next lead."""
+        for place in places:
+            heappush(self._heap, place)
 
 
 NO_INBOX = Hold(gate="inbox", value="none")
 # The gates of this module: a lead that they hold gets its slot as soon as the time comes within the horizon.
-SLOT_GATES = ("window", "daily_limit", "hourly_limit", "rolling_limit", "team_limit", "gap", "due", "out_of_office")
+SLOT_GATES = (
+    "contact_gap",
+    "domain_limit",
+    "domain_gap",
+    "window",
+    "ramp",
+    "daily_limit",
+    "hourly_limit",
+    "rolling_limit",
+    "team_limit",
+    "gap",
+    "due",
+    "out_of_office",
+)
+_OF_THE_LEAD = frozenset(("contact_gap", "domain_limit", "domain_gap"))
 _WEIGHT = {"gap": 0, "window": 1}  # every limit weighs more: it is why the window's next opening had to be waited for
+_OPEN_WINDOW = Reading(gate="window")
+_NO_CONTACT = Reading(gate="contact_gap")
 
 
 def _weightier(held: Hold | None, new: Hold) -> Hold:
     return held if held is not None and _WEIGHT.get(held.gate, 2) > _WEIGHT.get(new.gate, 2) else new
 
 
+def _sooner(held: Hold, new: Hold) -> Hold:
+    """The hold that ends first; one without an end comes last, and no inbox at all is the last of all."""
+    return new if held is NO_INBOX or _ends(new) < _ends(held) else held
+
+
 def _ends(hold: Hold) -> tuple[bool, datetime]:
-    """Orders holds by their end; one without an end comes last."""
     return hold.retry_at is None, hold.retry_at or datetime.max.replace(tzinfo=UTC)
 
 

@@ -6,16 +6,22 @@ Never decides in UTC: a window is what the wall clock of its zone says, on both 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from libs.planning.holidays import is_holiday
+from libs.planning.settings import CampaignRules, campaign_rules
+from libs.planning.zones import Known, zone_of
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # datetime.weekday() is the index
 WEEKEND = ("sat", "sun")
 MIDNIGHT = time(0)
-# An intersection that stays empty for a week stays empty: every window repeats weekly (field.md 4.11).
+# An intersection that stays empty for a week stays empty: every window repeats weekly (field.md 4.11),
 LOOK_AHEAD = timedelta(days=8)
+# but where there are days off: no holidays are longer than two months.
+FAR_AHEAD = timedelta(days=62)
 DAY = timedelta(days=1)
 
 Interval = tuple[datetime, datetime]  # [from, until) in UTC
@@ -28,6 +34,101 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     start: time = MIDNIGHT
     end: time = MIDNIGHT
+    skip_dates: frozenset[date] = frozenset()
+    holidays: str | None = None  # the country whose public holidays are days off
+
+    def begins_on(self, day: date) -> bool:
+        """Whether it opens on that local day at all."""
+        if DAYS[day.weekday()] not in self.days or day in self.skip_dates:
+            return False
+        return self.holidays is None or not is_holiday(self.holidays, day)
+
+
+class Hours(Protocol):
+    """An inbox's own hours, as a row of its settings has them."""
+
+    @property
+    def send_days(self) -> Sequence[str]:
+        """The weekdays on which it sends."""
+        ...
+
+    @property
+    def weekends_enabled(self) -> bool:
+        """Whether the weekend is added to them."""
+        ...
+
+    @property
+    def send_window_start(self) -> time:
+        """When its window opens."""
+        ...
+
+    @property
+    def send_window_end(self) -> time:
+        """When its window closes."""
+        ...
+
+    @property
+    def send_window_timezone(self) -> str:
+        """The zone of both."""
+        ...
+
+
+class Place(Protocol):
+    """What is known of where a lead is."""
+
+    @property
+    def timezone(self) -> str | None:
+        """The zone that somebody has given."""
+        ...
+
+    @property
+    def country(self) -> str | None:
+        """The country, by name or code."""
+        ...
+
+    @property
+    def city(self) -> str | None:
+        """The city."""
+        ...
+
+
+def windows_for(settings: Mapping[str, Any], hours: Hours, place: Place) -> tuple[Window, ...]:
+    """All windows that must be open when a campaign's mail goes: campaign's, lead's where its zone is known, inbox's.
+
+    The planner, the claim and a deferral ask this same function, so that a slot is never planned where it cannot go.
+    """
+    return *recipient_windows(campaign_rules(settings), known_zone(place)), hours_of(hours)
+
+
+def known_zone(place: Place) -> Known | None:
+    """The lead's zone and where it is known from; None: its mail goes by the campaign's zone."""
+    return zone_of(place.timezone, place.country, place.city)
+
+
+@lru_cache(maxsize=4096)
+def recipient_windows(rules: CampaignRules, known: Known | None) -> tuple[Window, ...]:
+    """The windows that hold whatever the inbox; of equal rules and zones the very same tuple."""
+    campaign = campaign_window(rules)
+    if known is None or not rules.send_in_lead_timezone:
+        return (campaign,)
+    lead = Window(
+        days=rules.send_days,
+        zone=known.zone,
+        start=time.fromisoformat(rules.lead_window_start),
+        end=time.fromisoformat(rules.lead_window_end),
+    )
+    return campaign, lead
+
+
+def hours_of(hours: Hours) -> Window:
+    """The window of an inbox's own hours."""
+    return inbox_window(
+        hours.send_days,
+        weekends=hours.weekends_enabled,
+        start=hours.send_window_start,
+        end=hours.send_window_end,
+        zone=hours.send_window_timezone,
+    )
 
 
 def inbox_window(send_days: Sequence[str], *, weekends: bool, start: time, end: time, zone: str) -> Window:
@@ -36,10 +137,10 @@ def inbox_window(send_days: Sequence[str], *, weekends: bool, start: time, end: 
     return Window(days=days, zone=zone, start=start, end=end)
 
 
-def campaign_window(settings: Mapping[str, Any]) -> Window:
-    """A campaign's window: all hours of its days; what its settings leave out is as the seed's defaults say."""
+def campaign_window(rules: CampaignRules) -> Window:
+    """A campaign's window: all hours of its days but holidays and the dates that it skips."""
     return Window(
-        days=frozenset(settings.get("send_days", DAYS[:5])), zone=settings.get("timezone", "America/New_York")
+        days=rules.send_days, zone=rules.timezone, skip_dates=rules.skip_dates, holidays=rules.holidays or None
     )
 
 
@@ -79,8 +180,16 @@ def openings(windows: Sequence[Window], after: datetime, until: datetime) -> lis
 
 def next_open(windows: Sequence[Window], at: datetime) -> datetime | None:
     """The first instant from `at` on at which all windows are open; None when that is never."""
-    found = openings(windows, at, at + LOOK_AHEAD)
+    found = openings_ahead(windows, at)
     return found[0][0] if found else None
+
+
+def openings_ahead(windows: Sequence[Window], at: datetime) -> list[Interval]:
+    """The openings of the week to come, or after long days off the next ones; empty: they never open together."""
+    found = openings(windows, at, at + LOOK_AHEAD)
+    if not found and any(window.skip_dates or window.holidays for window in windows):
+        return openings(windows, at, at + FAR_AHEAD)
+    return found
 
 
 def _of(window: Window, after: datetime, until: datetime) -> Iterator[Interval]:
@@ -88,7 +197,7 @@ def _of(window: Window, after: datetime, until: datetime) -> Iterator[Interval]:
     day, last = local_date(after, window.zone) - DAY, local_date(until, window.zone)
     overnight = DAY if window.end <= window.start else timedelta(0)
     while day <= last:
-        if DAYS[day.weekday()] in window.days:
+        if window.begins_on(day):
             yield instant(day, window.start, window.zone), instant(day + overnight, window.end, window.zone)
         day += DAY
 

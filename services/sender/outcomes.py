@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.planning.facts import DueLead
+from libs.planning.schedule import went_at
 from libs.planning.sequence import step_at
 from libs.schema.events.base import Event
 from libs.schema.events.email import (
@@ -50,7 +51,7 @@ async def sent(
         smtp_code=answer[0],
         smtp_status=answer[1],
     )
-    after = await go_on(tx, enrollment, send.step_number, committed_at, at)
+    after = await go_on(tx, enrollment, send.step_number, went_at(committed_at, send.not_before), at)
     await record(tx, send.team_id, event, *after, by=BY, at=at)
 
 
@@ -133,7 +134,7 @@ async def end_lead(tx: Tx, team_id: UUID, lead: DueLead, reason: str | None, at:
 async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at: datetime) -> None:
     """The ledger knows this step of this person, under an earlier row of the lead: it is not sent again."""
     if past.state in _HAD:
-        sent_at = past.committed_at or at
+        sent_at = went_at(past.committed_at or at, past.not_before)
         enrollment = await settle.lock_enrollment(tx, lead.enrollment_id)
         await record(tx, team_id, *await go_on(tx, enrollment, past.step_number, sent_at, at), by=BY, at=at)
     else:

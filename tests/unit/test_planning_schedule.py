@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.planning import schedule
-from libs.planning.schedule import Due, Held, Inbox, Slot, Team, gap_before, plan
+from libs.planning.diary import Inbox, Team
+from libs.planning.schedule import Due, Held, Slot, gap_before, plan
 from libs.planning.windows import (
     DAYS,
     Window,
@@ -46,10 +47,9 @@ def a_lead(number: int, **changes: object) -> Due:
         enrollment_id=id_of(f"lead {number}"),
         lead_key=f"key {number}".encode(),
         step_id=id_of("step"),
-        step_number=1,
+        follows_up=False,
         due_at=MONDAY,
-        campaign_id=id_of("campaign"),
-        campaign_window=ALWAYS,
+        windows=(ALWAYS,),
         inbox_ids=(id_of("a"),),
     )
     return msgspec.structs.replace(due, **changes)
@@ -150,7 +150,7 @@ def situations(draw: st.DrawFn) -> tuple[list[Due], list[Inbox], Team, datetime]
     leads = [
         a_lead(
             number,
-            step_number=draw(st.integers(1, 2)),
+            follows_up=draw(st.booleans()),
             due_at=now + timedelta(minutes=draw(st.integers(-600, 600))),
             inbox_ids=tuple(draw(st.sampled_from([ids[:1], ids[1:], ids]))),
         )
@@ -216,7 +216,7 @@ def test_two_equal_delays_still_make_no_machine_rhythm() -> None:
 
 
 def test_a_follow_up_goes_before_a_new_lead_that_waits_longer() -> None:
-    new, follow_up = a_lead(1), a_lead(2, step_number=2, due_at=MONDAY - HOUR)
+    new, follow_up = a_lead(1), a_lead(2, follows_up=True, due_at=MONDAY - HOUR)
     older = a_lead(3, due_at=MONDAY - 5 * DAY)
     at = {slot.enrollment_id: slot.at for slot in slots(plan([new, older, follow_up], [an_inbox()], a_team(), MONDAY))}
     assert at[follow_up.enrollment_id] < at[older.enrollment_id] < at[new.enrollment_id]

@@ -4,14 +4,15 @@ A fixed number of statements per batch, however many leads. Never sends.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from libs.planning import queries as planning_queries
 from libs.planning.facts import DueLead
 from libs.planning.gates import Hold
 from libs.planning.round import Ready, Sight, plan_round
-from libs.planning.schedule import HORIZON, LATE, SLOT_GATES, Slot
+from libs.planning.schedule import HORIZON, LATE, SLOT_GATES, Slot, choose_batch, look_again_at, round_of
+from libs.planning.settings import team_rules
 from libs.planning.windows import local_date
 from libs.schema.events.email import EmailQueued
 from libs.schema.events.lead import LeadHeld
@@ -30,17 +31,16 @@ from services.sender.queries.slots import NewSend
 from services.sender.rules.lifecycle import email_status
 
 BATCH = 500  # leads in one transaction: enough to plan fairly, few enough for handlers to wait for their rows
-LOOK_AGAIN = timedelta(hours=1)  # at what only a person can mend: not every mend is told as an event
 
 
 async def plan_slots(deps: Deps) -> bool:
     """Takes late sends out of their slots and gives due leads theirs; True when a team has more than one batch."""
     now = deps.clock.now()
-    ahead = Ahead(now=now, until=now + HORIZON, slot_gates=SLOT_GATES)
+    ahead = Ahead(round_at=round_of(now), until=round_of(now) + HORIZON, slot_gates=SLOT_GATES)
     async with transaction(deps.pool) as tx:
         if not await plan_queries.lock_planning(tx):
             return False
-        await plan_queries.wake_held(tx, now)
+        await plan_queries.wake_held(tx, ahead.round_at)
         await outcomes.replan(tx, await slot_queries.late_sends(tx, now - LATE), now, now, "late")
         teams = await plan_queries.teams_to_plan(tx, ahead)
     more = False
@@ -48,33 +48,42 @@ async def plan_slots(deps: Deps) -> bool:
         async with transaction(deps.pool) as tx:
             if not await plan_queries.lock_planning(tx):
                 return False
-            more |= await plan_team(deps, tx, team_id, ahead) == BATCH
+            more |= await plan_team(deps, tx, team_id, now, ahead) == BATCH
     return more
 
 
-async def plan_team(deps: Deps, tx: Tx, team_id: UUID, ahead: Ahead) -> int:
+async def plan_team(deps: Deps, tx: Tx, team_id: UUID, now: datetime, ahead: Ahead) -> int:
     """One batch of the team's due leads, each with a slot, a hold or an end; returns how many there were."""
-    due = await plan_queries.due(tx, team_id, ahead, BATCH)
+    team = await planning_queries.team_day(tx, team_id, now)
+    due = await _choose(tx, team_id, ahead, team_rules(team.settings).follow_up_share)
     if not due:
         return 0
     leads = await planning_queries.lead_facts(tx, team_id, due)
     sight = Sight(
-        now=ahead.now,
-        team=await planning_queries.team_day(tx, team_id, ahead.now),
-        boxes={box.id: box for box in await planning_queries.planned_inboxes(tx, team_id, ahead.now)},
+        now=now,
+        team=team,
+        boxes={box.id: box for box in await planning_queries.planned_inboxes(tx, team_id, now, leads)},
         versions={(one.campaign_id, one.version): one for one in await planning_queries.sequences(tx, team_id, leads)},
+        domain_mails=await planning_queries.domain_mails(tx, team, team_id, leads, now),
         public_url=deps.settings.public_url,
     )
     decided = plan_round(leads, sight)
-    await _write_slots(
-        tx, team_id, [(ready, _new_send(deps, sight, ready, slot)) for ready, slot in decided.slots], ahead.now
-    )
-    await _write_holds(tx, team_id, decided.holds, ahead.now)
+    sends = [(ready, _new_send(deps, sight, ready, slot)) for ready, slot in decided.slots]
+    await _write_slots(tx, team_id, sends, now)
+    await _write_holds(tx, team_id, decided.holds, sight)
     moves = [(one.lead.enrollment_id, one.step_number, one.next_at) for one in decided.moves]
     await move_queries.move(tx, team_id, moves)
     for one in decided.ends:
-        await outcomes.end_lead(tx, team_id, one.lead, one.reason, ahead.now)
+        await outcomes.end_lead(tx, team_id, one.lead, one.reason, now)
     return len(leads)
+
+
+async def _choose(tx: Tx, team_id: UUID, ahead: Ahead, share: int) -> list[UUID]:
+    """The leads of a batch, locked: follow-ups and new ones by the team's share."""
+    waiting = await plan_queries.waiting(tx, team_id, ahead, BATCH)
+    follow_ups = [one.id for one in waiting if one.follows_up]
+    new = [one.id for one in waiting if not one.follows_up]
+    return await plan_queries.lock_waiting(tx, choose_batch(follow_ups, new, share, BATCH))
 
 
 async def _write_slots(tx: Tx, team_id: UUID, sends: Sequence[tuple[Ready, NewSend]], now: datetime) -> None:
@@ -91,7 +100,7 @@ async def _write_slots(tx: Tx, team_id: UUID, sends: Sequence[tuple[Ready, NewSe
         await outcomes.step_over(tx, team_id, known[past.send_id].lead, past, now)
 
 
-async def _write_holds(tx: Tx, team_id: UUID, holds: Sequence[tuple[DueLead, Hold]], now: datetime) -> None:
+async def _write_holds(tx: Tx, team_id: UUID, holds: Sequence[tuple[DueLead, Hold]], sight: Sight) -> None:
     """A hold that nobody but a person can end is looked at again hourly; it is told when gate or day change."""
     if not holds:
         return
@@ -100,13 +109,13 @@ async def _write_holds(tx: Tx, team_id: UUID, holds: Sequence[tuple[DueLead, Hol
             lead.enrollment_id,
             "active" if hold.retry_at else "held",
             hold.gate,
-            max(hold.retry_at or now + LOOK_AGAIN, now + timedelta(minutes=1)),
+            look_again_at(hold, sight.round_at),
         )
         for lead, hold in holds
     ]
     await slot_queries.hold(tx, rows)
     told = [_held(lead, hold) for lead, hold in holds if _is_news(lead, hold)]
-    await record_all(tx, [Fact(team_id=team_id, event=event) for event in told], by=BY, at=now)
+    await record_all(tx, [Fact(team_id=team_id, event=event) for event in told], by=BY, at=sight.now)
 
 
 def _is_news(lead: DueLead, hold: Hold) -> bool:

@@ -11,14 +11,15 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.conditions import Go, decide
-from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
 from libs.planning.diary import MIN_GAP_S, ROLLING_LIMIT
+from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
 from libs.planning.schedule import LATE
+from libs.planning.settings import campaign_rules
 from libs.planning.windows import local_date, next_open
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
 from libs.schema.secrets import SecretError, open_secret
-from services.sender.compose import Letter, compose
+from services.sender.compose import Letter, compose, signed
 from services.sender.deps import Deps
 from services.sender.jobs.settle import persistently, put_off, settle, windows_of
 from services.sender.queries import claim
@@ -112,7 +113,8 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
         circuit=None,  # an open breaker with time left keeps its inbox from being claimed; after that this is the probe
         circuit_retry_at=None,
         health_score=send.health_score,
-        min_health_score=int(send.campaign_settings.get("min_health_score", 0)),
+        min_health_score=campaign_rules(send.campaign_settings).min_health_score,
+        throttled=send.auto_throttle_enabled,
     )
     opens = next_open(windows_of(send), now)
     window = None if opens == now else Hold(gate="window", retry_at=opens)
@@ -144,12 +146,12 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         return allowed
 
     try:
-        account = account_of(deps, send)
+        account, message = account_of(deps, send), signed(deps.settings, send, letter, deps.clock.now())
     except SecretError as error:
         # To the sender that is a wrong password: the breaker opens, and at last a person is asked for a new one.
         return passed, Answer(phase="auth", code=535, text=str(error))
     try:
-        return passed, await deps.courier.deliver(account, letter.message, commit)
+        return passed, await deps.courier.deliver(account, message, commit)
     except Exception:
         # Out of commit alone, and then the courier has hung up without the dot: certainly not sent.
         deps.log.exception("email.commit_failed", email_id=str(send.send_id))
@@ -162,7 +164,7 @@ def point_of(deps: Deps, send: Claimed, letter: Letter) -> Point:
     return Point(
         at=now,
         sent_on=local_date(now, send.team_zone),
-        inbox_sent_on=local_date(now, send.window_zone),
+        inbox_sent_on=local_date(now, send.send_window_timezone),
         lease_s=deps.lease_s,
         recipient=send.email,
         subject=letter.content.subject,
@@ -170,6 +172,8 @@ def point_of(deps: Deps, send: Claimed, letter: Letter) -> Point:
         html=letter.content.html,
         thread_id=letter.thread_id,
         in_reply_to=letter.in_reply_to,
+        open_tracked=letter.open_tracked,
+        click_tracked=letter.click_tracked,
     )
 
 

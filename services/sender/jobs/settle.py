@@ -11,21 +11,17 @@ from typing import TypeVar
 import asyncpg
 
 from libs.planning.gates import Hold
-from libs.planning.windows import Window, campaign_window, inbox_window, next_open
+from libs.planning.windows import Window, hours_of, next_open, windows_for
 from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
-from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxDisconnected
 from libs.schema.runtime.db import Tx, transaction
 from libs.schema.runtime.outbox import record
-from services.sender import outcomes
+from services.sender import circuits, outcomes
 from services.sender.deps import Deps
 from services.sender.outcomes import BY
-from services.sender.queries import breaker as breaker_queries
 from services.sender.queries import fold
 from services.sender.queries import settle as settle_queries
 from services.sender.queries.claim import Claimed
 from services.sender.queries.settle import Return, Settlement
-from services.sender.rules import breaker as breaker_rules
-from services.sender.rules.breaker import Breaker
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.verdict import (
     Accepted,
@@ -105,7 +101,9 @@ async def settle(tx: Tx, send: Claimed, outcome: Outcome, at: datetime, patience
         return outcome.reason
     verdict = judge(outcome, send_id=send.send_id, attempt=send.attempt, previous_code=send.previous_code, now=at)
     if await _settle_verdict(tx, send, verdict, at, patience):
-        await _tell_breakers(tx, send, outcome, at)
+        if isinstance(verdict, Bounced):
+            await circuits.refused(tx, send.team_id, send.send_id, (verdict.kind, "smtp"), at)
+        await circuits.after_conversation(tx, send, outcome, at)
     return type(verdict).__name__.lower()
 
 
@@ -146,7 +144,8 @@ async def _deferred(tx: Tx, send: Claimed, verdict: Deferred, at: datetime) -> b
         not_before=retry_at,
         try_counts=not verdict.own,
         email_status=email_status("queued"),
-        smtp_code=verdict.code,
+        # What our own mailbox is told says nothing about the mail.
+        smtp_code=None if verdict.own else verdict.code,
         smtp_status=verdict.status,
         smtp_reply=verdict.diagnostic,
     )
@@ -162,6 +161,8 @@ async def _deferred(tx: Tx, send: Claimed, verdict: Deferred, at: datetime) -> b
         diagnostic=verdict.diagnostic,
     )
     await record(tx, send.team_id, event, by=BY, at=at)
+    if verdict.replan:
+        await outcomes.replan(tx, [send.send_id], at, retry_at, "blocked")
     return True
 
 
@@ -214,51 +215,9 @@ async def _unknown(tx: Tx, send: Claimed, verdict: Unknown, at: datetime, patien
     return True
 
 
-async def _tell_breakers(tx: Tx, send: Claimed, outcome: Answer | NoAnswer, at: datetime) -> None:
-    """Charges the inbox's breaker, or closes those that this conversation has proved wrong."""
-    known = {breaker.kind: breaker for breaker in send.breakers}
-    kind = breaker_rules.failure_kind(outcome)
-    if kind is None:
-        for breaker in known.values():
-            await breaker_queries.save_breaker(
-                tx, send.team_id, send.inbox_id, breaker_rules.after_success(breaker), at
-            )
-            if breaker.state != "closed":
-                event = InboxCircuitClosed(inbox_id=send.inbox_id, kind=breaker.kind)
-                await record(tx, send.team_id, event, by=BY, at=at)
-        return
-    breaker = breaker_rules.after_failure(known.get(kind, Breaker(kind=kind)), _reason(outcome), at)
-    await breaker_queries.save_breaker(tx, send.team_id, send.inbox_id, breaker, at)
-    if breaker.retry_at is not None:
-        await _tell_opened(tx, send, breaker, at)
-
-
-async def _tell_opened(tx: Tx, send: Claimed, breaker: Breaker, at: datetime) -> None:
-    event = InboxCircuitOpened(
-        inbox_id=send.inbox_id,
-        kind=breaker.kind,
-        failures=breaker.failures,
-        limit=breaker_rules.AUTH_LIMIT if breaker.kind == "auth" else breaker_rules.TRANSPORT_LIMIT,
-        retry_at=breaker.retry_at or at,
-        reason=breaker.reason or "",
-    )
-    await record(tx, send.team_id, event, by=BY, at=at)
-    if breaker.kind == "auth" and breaker.failures >= breaker_rules.AUTH_GIVE_UP:
-        await breaker_queries.disconnect_inbox(tx, send.team_id, send.inbox_id, breaker.reason or "")
-        gone = InboxDisconnected(inbox_id=send.inbox_id, reason=breaker.reason or "")
-        await record(tx, send.team_id, gone, by=BY, at=at)
-
-
 def windows_of(send: Claimed) -> tuple[Window, ...]:
     """The windows that must all be open when it goes."""
-    inbox = inbox_window(
-        send.window_days,
-        weekends=send.weekends_enabled,
-        start=send.window_start,
-        end=send.window_end,
-        zone=send.window_zone,
-    )
-    return (campaign_window(send.campaign_settings), inbox) if send.kind == "campaign" else (inbox,)
+    return windows_for(send.campaign_settings, send, send) if send.kind == "campaign" else (hours_of(send),)
 
 
 def _claim(send: Claimed) -> settle_queries.Claim:
@@ -275,7 +234,3 @@ def _refusal(verdict: Bounced | Failed, status: str) -> Settlement:
         resolved_by="smtp",
         error=verdict.diagnostic,
     )
-
-
-def _reason(outcome: Answer | NoAnswer) -> str:
-    return f"{outcome.phase} {outcome.code}" if isinstance(outcome, Answer) else f"{outcome.phase} {outcome.reason}"

@@ -147,6 +147,15 @@ async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Lim
     return [record["send_id"] for record in records]
 
 
+class SealedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain's DKIM key, not yet opened."""
+
+    domain_id: UUID
+    domain: str
+    selector: str
+    sealed: str
+
+
 class Claimed(Send, frozen=True, kw_only=True):
     """A claimed send with every fact that gates, rendering and delivery ask for; a missing lead was erased."""
 
@@ -171,6 +180,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     website: str | None
     city: str | None
     country: str | None
+    timezone: str | None
     custom_fields: dict[str, Any]
     inbox_email: str
     from_name: str | None
@@ -182,15 +192,18 @@ class Claimed(Send, frozen=True, kw_only=True):
     smtp_tls: Literal["starttls", "implicit", "none"]
     smtp_username: str | None
     smtp_password: str | None
-    window_days: list[str]
-    window_start: time
-    window_end: time
-    window_zone: str
+    dkim: SealedKey | None
+    send_days: list[str]
+    send_window_start: time
+    send_window_end: time
+    send_window_timezone: str
     weekends_enabled: bool
+    auto_throttle_enabled: bool
     team_zone: str
     company_name: str | None
     physical_address: str | None
     step: Step | None
+    tracked_links: dict[str, UUID]
     replied: bool
     reply_intent: str | None
     opened: bool
@@ -200,8 +213,8 @@ class Claimed(Send, frozen=True, kw_only=True):
 
 LOAD_CLAIMED = """
 SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
-    (st.step ->> 'step_number')::int AS step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on,
-    l.inbox_sent_on, l.fence, l.epoch, l.smtp_code AS previous_code, l.message_id, n.paused,
+    (st.step ->> 'step_number')::int AS step_number, m.variant_id, l.attempt, l.slot_at, l.not_before,
+    l.committed_at, l.sent_on, l.inbox_sent_on, l.fence, l.epoch, l.smtp_code AS previous_code, l.message_id, n.paused,
     CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(c.status::text, 'archived') END AS campaign_status,
     coalesce(c.settings, '{}') AS campaign_settings,
     CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(e.state, 'stopped') END AS enrollment_state,
@@ -220,14 +233,21 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
         ORDER BY ls.stopped_at
         LIMIT 1) AS stopped,
     coalesce(ld.email, '') AS email, ld.first_name, ld.last_name, ld.company, ld.title, ld.phone, ld.linkedin_url,
-    ld.website, ld.city, ld.country, coalesce(ld.custom_fields, '{}') AS custom_fields,
+    ld.website, ld.city, ld.country, ld.timezone, coalesce(ld.custom_fields, '{}') AS custom_fields,
     i.email AS inbox_email, i.from_name, i.status::text AS inbox_status, i.deleted_at IS NOT NULL AS inbox_archived,
     CASE WHEN i.health_known THEN i.health_score END AS health_score,
     i.smtp_host, i.smtp_port, i.smtp_tls, i.smtp_username, i.smtp_password,
-    s.send_days AS window_days, s.send_window_start AS window_start, s.send_window_end AS window_end,
-    s.send_window_timezone AS window_zone, s.weekends_enabled,
+    CASE WHEN i.provider = 'smtp' AND d.dkim_selector IS NOT NULL AND d.dkim_private_key IS NOT NULL
+        THEN jsonb_build_object('domain_id', d.id, 'domain', d.domain, 'selector', d.dkim_selector,
+            'sealed', d.dkim_private_key) END AS dkim,
+    s.send_days, s.send_window_start, s.send_window_end, s.send_window_timezone, s.weekends_enabled,
+    s.auto_throttle_enabled,
     coalesce(t.settings ->> 'timezone', 'UTC') AS team_zone, t.company_name, t.physical_address,
-    st.step, coalesce(answer.human, false) AS replied, answer.intent AS reply_intent,
+    st.step,
+    coalesce((SELECT jsonb_object_agg(k.url, k.id)
+        FROM tracked_link AS k
+        WHERE k.campaign_id = c.id AND c.settings -> 'track_clicks' = 'true'), '{}') AS tracked_links,
+    coalesce(answer.human, false) AS replied, answer.intent AS reply_intent,
     coalesce(before.opened, false) AS opened, coalesce(before.clicked, false) AS clicked,
     coalesce((SELECT jsonb_agg(jsonb_build_object('kind', b.kind, 'state', b.state, 'failures', b.failures,
             'retry_at', b.retry_at, 'reason', b.reason))
@@ -239,6 +259,7 @@ CROSS JOIN installation AS n
 JOIN teams AS t ON t.id = l.team_id
 JOIN inboxes AS i ON i.id = l.inbox_id
 JOIN inbox_settings AS s ON s.inbox_id = l.inbox_id
+LEFT JOIN domains AS d ON d.id = i.domain_id AND d.domain = split_part(i.email, '@', 2)
 LEFT JOIN emails AS m ON m.id = l.send_id
 LEFT JOIN campaigns AS c ON c.id = l.campaign_id
 LEFT JOIN enrollments AS e ON e.id = l.enrollment_id

@@ -20,7 +20,7 @@ WITH ended AS (
     WHERE l.send_id = u.send_id
         AND l.state = 'queued'
     RETURNING l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id,
-        l.step_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+        l.step_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 ),
 shown AS (
     UPDATE emails AS m
@@ -29,7 +29,7 @@ shown AS (
     WHERE m.id = ended.send_id
 )
 SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
-    q.step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+    q.step_number, m.variant_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 FROM ended AS l
 LEFT JOIN emails AS m ON m.id = l.send_id
 LEFT JOIN sequences AS q ON q.id = l.step_id

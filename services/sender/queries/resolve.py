@@ -60,7 +60,7 @@ lost AS (
     FROM dead
     WHERE l.send_id = dead.send_id
     RETURNING l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id,
-        l.step_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+        l.step_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 ),
 shown AS (
     UPDATE emails AS m
@@ -69,7 +69,7 @@ shown AS (
     WHERE m.id = lost.send_id
 )
 SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
-    q.step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+    q.step_number, m.variant_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 FROM lost AS l
 LEFT JOIN emails AS m ON m.id = l.send_id
 LEFT JOIN sequences AS q ON q.id = l.step_id
@@ -106,7 +106,7 @@ WITH resolved AS (
     WHERE l.send_id = ANY ($1::uuid[])
         AND l.state = 'unknown'
     RETURNING l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id,
-        l.step_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+        l.step_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 ),
 shown AS (
     UPDATE emails AS m
@@ -115,7 +115,7 @@ shown AS (
     WHERE m.id = resolved.send_id
 )
 SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
-    q.step_number, m.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+    q.step_number, m.variant_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 FROM resolved AS l
 LEFT JOIN emails AS m ON m.id = l.send_id
 LEFT JOIN sequences AS q ON q.id = l.step_id
@@ -172,7 +172,7 @@ told AS (
     RETURNING m.id, m.variant_id
 )
 SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campaign_id, l.enrollment_id, l.step_id,
-    q.step_number, told.variant_id, l.attempt, l.slot_at, l.committed_at, l.sent_on, l.inbox_sent_on
+    q.step_number, told.variant_id, l.attempt, l.slot_at, l.not_before, l.committed_at, l.sent_on, l.inbox_sent_on
 FROM told
 JOIN send_ledger AS l ON l.send_id = told.id
 LEFT JOIN sequences AS q ON q.id = l.step_id
@@ -189,12 +189,13 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
     send_id: UUID
     state: str
+    not_before: datetime
     committed_at: datetime | None
     step_number: int
 
 
 PAST_SENDS = """
-SELECT l.send_id, l.state, l.committed_at, q.step_number
+SELECT l.send_id, l.state, l.not_before, l.committed_at, q.step_number
 FROM send_ledger AS l
 JOIN sequences AS q ON q.id = l.step_id
 WHERE l.send_id = ANY ($1::uuid[])

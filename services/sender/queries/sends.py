@@ -23,6 +23,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: UUID | None
     attempt: int
     slot_at: datetime
+    not_before: datetime
     committed_at: datetime | None
     sent_on: date | None
     inbox_sent_on: date | None
