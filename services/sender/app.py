@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from libs.schema.events.base import Envelope, Event
-from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignResumed
+from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignCircuitClosed, CampaignResumed
 from libs.schema.events.email import BounceBlocked, BounceHard, BounceSoft, EmailComplained, EmailConfirmed
 from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
@@ -16,6 +16,8 @@ from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import Loop, Runtime, Service, open_runtime
 from services.sender import handlers
 from services.sender.deps import Deliveries, Deps, Owner, SenderSettings, timeouts
+from services.sender.jobs.breakers import turn_breakers
+from services.sender.jobs.edit import move_leads
 from services.sender.jobs.enrol import enrol, start_scheduled
 from services.sender.jobs.mend import reap, settle_unknown, tell_delivered
 from services.sender.jobs.plan import plan_slots
@@ -29,11 +31,13 @@ Job = Callable[[Deps], Awaitable[bool]]
 JOBS: tuple[tuple[Job, float], ...] = (
     (start_scheduled, 1.0),
     (enrol, 1.0),
+    (move_leads, 1.0),
     (plan_slots, 0.5),
     (send_due, 0.1),
     (reap, 1.0),
     (settle_unknown, 5.0),
     (tell_delivered, 5.0),
+    (turn_breakers, 5.0),
 )
 HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] = {
     ReplyReceived: handlers.on_reply_received,
@@ -51,9 +55,10 @@ HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] =
     CampaignResumed: handlers.on_campaign_released,
     CampaignChanged: handlers.on_campaign_released,
     CampaignArchived: handlers.on_campaign_archived,
-    InboxConnected: handlers.on_inbox_released,
+    CampaignCircuitClosed: handlers.on_campaign_circuit_closed,
+    InboxConnected: handlers.on_inbox_connected,
     InboxResumed: handlers.on_inbox_released,
-    InboxCircuitClosed: handlers.on_inbox_released,
+    InboxCircuitClosed: handlers.on_inbox_circuit_closed,
     InboxHealthChanged: handlers.on_inbox_released,
 }
 

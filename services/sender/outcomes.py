@@ -51,15 +51,20 @@ async def sent(
         smtp_code=answer[0],
         smtp_status=answer[1],
     )
-    after = await go_on(tx, enrollment, send.step_number, went_at(committed_at, send.not_before), at)
+    after = await go_on(tx, enrollment, send.step_id, went_at(committed_at, send.not_before), at)
     await record(tx, send.team_id, event, *after, by=BY, at=at)
 
 
 async def go_on(
-    tx: Tx, enrollment: settle.Enrollment | None, step_number: int | None, sent_at: datetime, at: datetime
+    tx: Tx, enrollment: settle.Enrollment | None, step_id: UUID | None, sent_at: datetime, at: datetime
 ) -> list[Event]:
-    """The locked enrollment waits for the step after this one, or has had its last; one that was stopped stays so."""
-    if not enrollment or enrollment.state != "active" or enrollment.step_number != step_number:
+    """The locked enrollment waits for the step after this one, or has had its last; one that was stopped stays so.
+
+    The step is found by its id in the enrollment's own version: an edit may have given it another number since.
+    """
+    if not enrollment or enrollment.state != "active":
+        return []
+    if enrollment.step_number not in {step.step_number for step in enrollment.steps if step.step_id == step_id}:
         return []
     following = step_at(enrollment.steps, enrollment.step_number + 1)
     if following is not None:
@@ -136,7 +141,7 @@ async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at
     if past.state in _HAD:
         sent_at = went_at(past.committed_at or at, past.not_before)
         enrollment = await settle.lock_enrollment(tx, lead.enrollment_id)
-        await record(tx, team_id, *await go_on(tx, enrollment, past.step_number, sent_at, at), by=BY, at=at)
+        await record(tx, team_id, *await go_on(tx, enrollment, past.step_id, sent_at, at), by=BY, at=at)
     else:
         await end_lead(tx, team_id, lead, f"already_{past.state}", at)
 

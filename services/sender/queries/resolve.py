@@ -188,16 +188,15 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     """A send that the ledger knows from before."""
 
     send_id: UUID
+    step_id: UUID
     state: str
     not_before: datetime
     committed_at: datetime | None
-    step_number: int
 
 
 PAST_SENDS = """
-SELECT l.send_id, l.state, l.not_before, l.committed_at, q.step_number
+SELECT l.send_id, l.step_id, l.state, l.not_before, l.committed_at
 FROM send_ledger AS l
-JOIN sequences AS q ON q.id = l.step_id
 WHERE l.send_id = ANY ($1::uuid[])
 """
 
