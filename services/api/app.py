@@ -8,15 +8,17 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
-from libs.schema.runtime.settings import Settings
 from services.api.hits import Hits
-from services.api.jobs import forget_answers
+from services.api.jobs import forget_answers, refresh_tokens
 from services.api.limits import Limiter
+from services.api.oauth import Endpoints, clients_of
 from services.api.openapi import document
 from services.api.problems import Code, Problem
-from services.api.routes import batch, campaigns, inboxes, leads, results, sequences, suppressions, teams
+from services.api.routes import batch, campaigns, explain, inboxes, leads, results, sequences, suppressions, teams
 from services.api.routes.tracking import public_app
+from services.api.settings import ApiSettings
 
 ROUTERS = (
     teams.router,
@@ -27,19 +29,9 @@ ROUTERS = (
     campaigns.router,
     sequences.router,
     results.router,
+    explain.router,
 )
 _CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
-
-
-class ApiSettings(Settings, frozen=True, kw_only=True):
-    """What the API needs besides."""
-
-    api_host: str = "127.0.0.1"
-    api_port: int = 8080
-    public_host: str = "127.0.0.1"
-    public_port: int = 8081
-    rate_per_second: float = 50.0  # of one key, in the long run
-    rate_burst: int = 200  # of one key, at once
 
 
 SETTINGS = ApiSettings
@@ -49,12 +41,16 @@ async def build(settings: ApiSettings) -> Service:
     """The service, ready to run."""
     runtime = await open_runtime(settings, "api")
     hits = Hits(runtime)
+    endpoints = Endpoints(tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     limiter = Limiter(per_second=settings.rate_per_second, burst=settings.rate_burst)
     return Service(
         name="api",
         runtime=runtime,
         loops=[
             Loop(name="forget_answers", tick=partial(forget_answers, runtime), idle_s=60),
+            Loop(
+                name="refresh_tokens", tick=partial(refresh_tokens, runtime, clients_of(settings), endpoints), idle_s=1
+            ),
             Loop(name="record_hits", tick=hits.record_soon),
         ],
         servers=[

@@ -19,10 +19,11 @@ from libs.schema.runtime.clock import FixedClock, new_id
 from libs.schema.runtime.db import Connection, Pool, close_pool, open_pool, prepare_connection
 from libs.schema.runtime.service import Runtime
 from services.api.accounts import Role, create_key, create_team_and_owner
-from services.api.app import ApiSettings, api_app
+from services.api.app import api_app
 from services.api.hits import Hits
 from services.api.limits import Limiter
 from services.api.routes.tracking import public_app
+from services.api.settings import ApiSettings
 from tests.support import PEPPER, SECRET_KEY, role_url
 
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -107,14 +108,15 @@ async def campaign_of(caller: Caller, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def rig_on(database: str) -> AsyncGenerator[Rig]:
-    """Both applications on this database, as the API's own login."""
+async def rig_on(database: str, **more: Any) -> AsyncGenerator[Rig]:
+    """Both applications on this database, as the API's own login; more settings by name."""
     settings = ApiSettings(
         database_url=role_url(database, "api"),
         nats_url="nats://127.0.0.1:1",
         secret_key=SECRET_KEY,
         pepper=PEPPER,
         dangerous_allow_networks=("127.0.0.0/8",),
+        **more,
     )
     pool = await open_pool(settings.database_url, application_name="test-api")
     owner = await asyncpg.connect(database)

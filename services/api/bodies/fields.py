@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
-from datetime import time
+from datetime import datetime, time
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from services.api.rules import addresses, templates, text, windows
+from services.api.rules import addresses, instants, templates, text, windows
 from services.api.rules.text import Refused
 
 Value = TypeVar("Value")
@@ -70,6 +70,12 @@ def _written(value: Any) -> Any:
     return value
 
 
+def _instant(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise Refused("instant", "an instant is a text, as in RFC 3339", "write for example 2026-03-02T09:00:00Z")
+    return instants.written_instant(value)
+
+
 _LINE = AfterValidator(by(text.line))
 _PASSAGE = AfterValidator(by(text.passage))
 _NOT_BLANK = AfterValidator(by(_some))
@@ -100,6 +106,7 @@ Secret = Annotated[str, StringConstraints(min_length=1, max_length=4096, strict=
 Login = Annotated[str, StringConstraints(min_length=1, max_length=255, strict=True), _CREDENTIAL]
 Zone = Annotated[str, StringConstraints(max_length=100, strict=True), AfterValidator(by(windows.zone))]
 Days = Annotated[list[Annotated[str, Field(strict=True)]], AfterValidator(by(windows.days))]
+Instant = Annotated[datetime, BeforeValidator(by(_instant))]
 TimeOfDay = Annotated[time, BeforeValidator(by(_written))]
 Subject = Annotated[str, Field(strict=True), AfterValidator(by(templates.subject))]
 Text = Annotated[str, Field(strict=True), AfterValidator(by(templates.body))]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from services.api.bodies.fields import (
     Address,
@@ -11,8 +11,10 @@ from services.api.bodies.fields import (
     DomainName,
     Flag,
     Host,
+    Instant,
     Line100,
     Line255,
+    Line500,
     Login,
     Name,
     Passage,
@@ -90,14 +92,27 @@ class Servers(Body):
     imap_tls: Literal["implicit", "none"] = "implicit"
 
 
+Token = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern="^[!-~]+$", strict=True)]
+
+
+class OAuthIn(Body):
+    """What the provider's consent page gave; without an access token of known life one is asked for at once."""
+
+    refresh_token: Token
+    access_token: Token | None = None
+    expires_at: Instant | None = None
+    scope: Line500 = None
+
+
 class InboxIn(Servers):
-    """A mailbox to connect; for google and microsoft the hosts are known, with app passwords."""
+    """A mailbox to connect, with a password or, at google and microsoft, with OAuth; their hosts are known."""
 
     email: Address
     from_name: Line255 = None
     provider: Provider
-    smtp_password: Secret
+    smtp_password: Secret | None = None
     imap_password: Secret | None = None
+    oauth: OAuthIn | None = None
     settings: InboxSettingsPatch = InboxSettingsPatch()
 
     @model_validator(mode="after")
@@ -109,9 +124,25 @@ class InboxIn(Servers):
             raise finding(reason)
         return self
 
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.smtp_password is None) == (self.oauth is None):
+            raise finding(Refused("one_of", "exactly one of smtp_password and oauth is needed", "send one of them"))
+        _check_oauth_alone(self.oauth, self.imap_password)
+        if self.oauth is not None and self.provider == "smtp":
+            reason = Refused("oauth_provider", "only google and microsoft know OAuth here", "send smtp_password")
+            raise finding(reason)
+        return self
+
+
+def _check_oauth_alone(oauth: OAuthIn | None, *passwords: str | None) -> None:
+    if oauth is not None and any(passwords):
+        reason = Refused("one_of", "a mailbox logs in with passwords or with oauth", "send one of them")
+        raise finding(reason)
+
 
 class InboxPatch(Body):
-    """A mailbox's changes; a password that is given replaces the sealed one."""
+    """A mailbox's changes; a password or oauth that is given replaces what was sealed before."""
 
     from_name: Line255 = None
     smtp_host: Host = unchanged()
@@ -124,6 +155,12 @@ class InboxPatch(Body):
     imap_username: Login | None = None
     imap_password: Secret | None = None
     imap_tls: Literal["implicit", "none"] = unchanged()
+    oauth: OAuthIn = unchanged()
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        _check_oauth_alone(self.oauth, self.smtp_password, self.imap_password)
+        return self
 
     @model_validator(mode="after")
     def _servers_are_whole(self) -> Self:

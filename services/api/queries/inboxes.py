@@ -56,7 +56,8 @@ LIST_INBOXES = """
 SELECT id, domain_id, email, from_name, provider, status, status_reason, paused_at, smtp_host, smtp_port,
     smtp_username, smtp_tls, imap_host, imap_port, imap_username, imap_tls, health_score, health_known,
     bounce_rate_7d::float8, open_rate_7d::float8, reply_rate_7d::float8, sent_today, sent_this_week, sent_total,
-    circuit_state, last_sent_at, last_reply_checked_at, created_at, updated_at
+    circuit_state, last_sent_at, last_reply_checked_at, oauth_expires_at, oauth_scope, reauth_required, created_at,
+    updated_at
 FROM inboxes
 WHERE team_id = $1
     AND ($2::uuid IS NULL OR id = $2)
@@ -152,7 +153,7 @@ class NewInbox(msgspec.Struct, frozen=True, kw_only=True):
     imap_port: int
     imap_username: str | None
     imap_tls: str
-    smtp_password: str
+    smtp_password: str | None
     imap_password: str | None
 
 
@@ -250,6 +251,7 @@ SET status = 'active',
 WHERE team_id = $1
     AND id = $2
     AND status IN ('paused', 'error')
+    AND NOT reauth_required
     AND deleted_at IS NULL
 RETURNING id
 """
@@ -273,7 +275,7 @@ async def pause_inbox(tx: Tx, team_id: UUID, inbox_id: UUID, reason: str, at: da
 
 
 async def resume_inbox(tx: Tx, team_id: UUID, inbox_id: UUID) -> bool:
-    """Whether the inbox was paused or in error, and is active now."""
+    """Whether the inbox was paused or in error, and is active now; not while it waits for new OAuth credentials."""
     return await tx.fetchval(RESUME_INBOX, team_id, inbox_id) is not None
 
 

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected, InboxPaused, InboxResumed
-from libs.schema.secrets import seal_secret
 from services.api.bodies.inboxes import DomainIn, InboxIn, InboxPatch, InboxSettingsPatch
 from services.api.commands import tell
+from services.api.credentials import renew, sealed
 from services.api.listing import id_in, page
 from services.api.mailservers import check_new, check_patch, with_known_hosts
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -82,6 +82,10 @@ async def connect_inbox(body: InboxIn, at: Here) -> Response:
         await _add(at, inbox, body.provider)
     else:
         await inboxes.revive_inbox(at.tx, inbox)
+    known = await _inbox(at, inbox_id)
+    if body.oauth is not None and known.provider != body.provider:
+        raise Problem("wrong_state", f"this address was connected at {known.provider} before, and stays there")
+    await renew(at, known, body.oauth)
     await inboxes.add_settings(at.tx, inbox_id, DEFAULT_MIN_DELAY_S, DEFAULT_MAX_DELAY_S)
     await _change_settings(at, inbox_id, body.settings)
     await tell(at, InboxConnected(inbox_id=inbox_id, provider=body.provider))
@@ -97,20 +101,22 @@ async def get_inbox(inbox_id: UUID, at: Here) -> Response:
 @router.patch("/inboxes/{inbox_id}", responses=shows(Inbox), openapi_extra=needs("inboxes:write"))
 @first(check_patch)
 async def update_inbox(inbox_id: UUID, body: InboxPatch, at: Here) -> Response:
-    """Changes the named fields; a new password renews the connection."""
+    """Changes the named fields; a new password or grant renews the connection."""
     changes = body.given()
-    passwords = {name: changes.pop(name) for name in ("smtp_password", "imap_password") if name in changes}
+    credentials = {name: changes.pop(name) for name in ("smtp_password", "imap_password", "oauth") if name in changes}
     changed = msgspec.structs.replace(await _inbox(at, inbox_id), **changes)
     await inboxes.update_inbox(at.tx, at.team_id, changed)
-    if "smtp_password" in passwords:
+    if "oauth" in credentials or "smtp_password" in credentials:
+        await renew(at, changed, credentials.get("oauth"))
+    if "smtp_password" in credentials:
         await inboxes.set_smtp_password(
-            at.tx, at.team_id, inbox_id, _sealed(at, inbox_id, "smtp_password", passwords["smtp_password"])
+            at.tx, at.team_id, inbox_id, sealed(at, inbox_id, "smtp_password", body.smtp_password)
         )
-    if "imap_password" in passwords:
-        plain = passwords["imap_password"]
-        sealed = None if plain is None else _sealed(at, inbox_id, "imap_password", plain)
-        await inboxes.set_imap_password(at.tx, at.team_id, inbox_id, sealed)
-    if passwords:
+    if "imap_password" in credentials:
+        await inboxes.set_imap_password(
+            at.tx, at.team_id, inbox_id, sealed(at, inbox_id, "imap_password", body.imap_password)
+        )
+    if credentials:
         await tell(at, InboxConnected(inbox_id=inbox_id, provider=changed.provider))
     return answer(await _inbox(at, inbox_id))
 
@@ -211,8 +217,8 @@ async def _new_inbox(at: Scope, body: InboxIn, inbox_id: UUID) -> inboxes.NewInb
         email=body.email,
         from_name=body.from_name,
         smtp_username=body.smtp_username or body.email,
-        smtp_password=_sealed(at, inbox_id, "smtp_password", body.smtp_password),
-        imap_password=_sealed(at, inbox_id, "imap_password", body.imap_password) if body.imap_password else None,
+        smtp_password=sealed(at, inbox_id, "smtp_password", body.smtp_password),
+        imap_password=sealed(at, inbox_id, "imap_password", body.imap_password),
         **servers,
     )
 
@@ -223,7 +229,3 @@ async def _add(at: Scope, inbox: inboxes.NewInbox, provider: str) -> None:
     except asyncpg.UniqueViolationError:
         # The same words whether it is ours or another team's: who else uses an address is nobody's business.
         raise Problem("already_exists", "this address is connected already or cannot be connected here") from None
-
-
-def _sealed(at: Scope, inbox_id: UUID, column: str, plain: str) -> str:
-    return seal_secret(at.runtime.settings.secret_key, plain, row_id=inbox_id, column=column)
