@@ -22,6 +22,7 @@ HORIZON = timedelta(hours=24)  # slots are given for the day ahead; who falls du
 LATE = timedelta(hours=2)  # a slot missed by more is planned anew and never made up for in a burst (field.md 4.11)
 # Rounds stand on a grid: a simulation that steps through the same grid gives the same slots.
 ROUND_EVERY = timedelta(minutes=5)
+BATCH = 500  # leads planned at once: enough to plan fairly, few enough for handlers to wait for their rows
 LOOK_AGAIN = timedelta(hours=1)  # at what only a person can mend: not every mend is told as an event
 # A mail that goes so soon after its second has gone in that second: what is planned from it stays exact.
 PUNCTUAL = timedelta(minutes=1)
@@ -117,7 +118,8 @@ def plan(
 ) -> list[Slot | Held]:
     """One slot or hold for each lead: follow-ups and new leads by share, longest due first, to the freest inbox."""
     planner = Planner(inboxes, team, now, round_at)
-    ordered = sorted(leads, key=lambda due: (due.due_at, due.enrollment_id))
+    # By the person before the enrollment: its id is chance, and a simulation must see the same order.
+    ordered = sorted(leads, key=lambda due: (due.due_at, due.lead_key, due.enrollment_id))
     follow_ups = [due for due in ordered if due.follows_up]
     new = [due for due in ordered if not due.follows_up]
     return [planner.place(due) for due in choose_batch(follow_ups, new, team.follow_up_share, len(ordered))]

@@ -11,7 +11,7 @@ from libs.planning import queries as planning_queries
 from libs.planning.facts import DueLead
 from libs.planning.gates import Hold
 from libs.planning.round import Ready, Sight, plan_round
-from libs.planning.schedule import HORIZON, LATE, SLOT_GATES, Slot, choose_batch, look_again_at, round_of
+from libs.planning.schedule import BATCH, HORIZON, LATE, SLOT_GATES, Slot, choose_batch, look_again_at, round_of
 from libs.planning.settings import team_rules
 from libs.planning.windows import local_date
 from libs.schema.events.email import EmailQueued
@@ -29,8 +29,6 @@ from services.sender.queries import slots as slot_queries
 from services.sender.queries.plan import Ahead
 from services.sender.queries.slots import NewSend
 from services.sender.rules.lifecycle import email_status
-
-BATCH = 500  # leads in one transaction: enough to plan fairly, few enough for handlers to wait for their rows
 
 
 async def plan_slots(deps: Deps) -> bool:

@@ -61,7 +61,7 @@ async def teams_to_plan(tx: Tx, ahead: Ahead) -> list[UUID]:
 WAITING = """
 SELECT e.id, e.step_number > 1 AS follows_up
 FROM (
-    (SELECT f.id, f.step_number, f.next_at
+    (SELECT f.id, f.step_number, f.next_at, f.lead_key
     FROM enrollments AS f
     JOIN campaigns AS c ON c.id = f.campaign_id
     WHERE f.team_id = $1
@@ -70,10 +70,10 @@ FROM (
         AND f.step_number > 1
         AND f.next_at <= $3
         AND (f.held_until IS NULL OR f.held_until <= CASE WHEN f.held_gate = ANY ($4::text[]) THEN $3 ELSE $2 END)
-    ORDER BY f.next_at, f.id
+    ORDER BY f.next_at, f.lead_key, f.id
     LIMIT $5)
     UNION ALL
-    (SELECT n.id, n.step_number, n.next_at
+    (SELECT n.id, n.step_number, n.next_at, n.lead_key
     FROM enrollments AS n
     JOIN campaigns AS c ON c.id = n.campaign_id
     WHERE n.team_id = $1
@@ -82,10 +82,10 @@ FROM (
         AND n.step_number = 1
         AND n.next_at <= $3
         AND (n.held_until IS NULL OR n.held_until <= CASE WHEN n.held_gate = ANY ($4::text[]) THEN $3 ELSE $2 END)
-    ORDER BY n.next_at, n.id
+    ORDER BY n.next_at, n.lead_key, n.id
     LIMIT $5)
 ) AS e
-ORDER BY e.next_at, e.id
+ORDER BY e.next_at, e.lead_key, e.id
 """
 
 
