@@ -26,6 +26,7 @@ from services.sender.queries import claim
 from services.sender.queries.claim import Claimed, Earlier, Limits
 from services.sender.queries.point import Point, pass_the_point
 from services.sender.rules.lifecycle import email_status
+from services.sender.rules.reputation import PROBES
 from services.sender.rules.verdict import Answer, NoAnswer, Outcome, Withheld
 from services.sender.smtp import Account
 
@@ -74,6 +75,7 @@ def limits_of(deps: Deps, now: datetime, most: int = 1) -> Limits:
         most=most,
         lease_s=CLAIM_LEASE_S,
         owner=deps.owner.key,
+        probes=PROBES,
     )
 
 

@@ -34,9 +34,30 @@ async def lock_teams_with_due(tx: Tx, now: datetime) -> list[UUID]:
 
 
 # A statement of its own after the locks: its snapshot sees what the last holder of each lock committed.
+# Of a breaker that is not shut any more, so many mails pass as the kind allows: one of a host, `probes` of a good name.
 CLAIM_DUE = """
-WITH room AS (
-    SELECT i.id AS inbox_id, i.team_id
+WITH held AS MATERIALIZED (
+    SELECT b.team_id, b.kind IN ('reputation', 'complaint') AS of_cold, b.scope, b.scope_key, b.retry_at,
+        b.kind = 'complaint' OR b.retry_at > $2 AS shut
+    FROM breaker AS b
+    WHERE b.team_id = ANY ($1::uuid[])
+        AND (b.state = 'open' OR (b.state = 'half-open' AND b.kind = 'reputation'))
+),
+few AS MATERIALIZED (
+    SELECT h.scope_key AS campaign_id,
+        CASE WHEN h.shut THEN 0 ELSE $10::int - (SELECT count(*) FROM send_ledger AS l
+            WHERE l.campaign_id = h.scope_key::uuid AND (l.committed_at >= h.retry_at OR l.state = 'claimed')) END
+            AS mails
+    FROM held AS h
+    WHERE h.scope = 'campaign'
+),
+room AS (
+    SELECT i.id AS inbox_id, i.team_id, lower(i.smtp_host) AS smtp_host,
+        NOT EXISTS (SELECT FROM held AS h
+            WHERE h.of_cold AND h.scope = 'inbox' AND h.scope_key = i.id::text
+                AND (h.shut OR (SELECT count(*) FROM send_ledger AS l
+                    WHERE l.inbox_id = i.id AND l.kind = 'campaign' AND l.committed_at >= h.retry_at) >= $10::int))
+            AS cold
     FROM inboxes AS i
     JOIN inbox_settings AS s ON s.inbox_id = i.id
     WHERE i.team_id = ANY ($1::uuid[])
@@ -45,9 +66,15 @@ WITH room AS (
         AND EXISTS (SELECT FROM send_ledger AS l
             WHERE l.inbox_id = i.id AND l.state = 'queued' AND l.not_before <= $2)
         AND NOT EXISTS (SELECT FROM send_ledger AS l WHERE l.inbox_id = i.id AND l.state IN ('claimed', 'in_data'))
-        AND NOT EXISTS (SELECT FROM breaker AS b
-            WHERE b.team_id = i.team_id AND b.scope = 'inbox' AND b.scope_key = i.id::text
-                AND b.state = 'open' AND b.retry_at > $2)
+        AND NOT EXISTS (SELECT FROM held AS h
+            WHERE h.scope = 'inbox' AND h.scope_key = i.id::text AND h.shut AND NOT h.of_cold)
+        AND NOT EXISTS (SELECT FROM held AS h
+            WHERE h.team_id = i.team_id AND h.scope = 'smtp_host' AND h.scope_key = lower(i.smtp_host)
+                AND (h.shut OR EXISTS (
+                    SELECT FROM send_ledger AS l
+                    JOIN inboxes AS o ON o.id = l.inbox_id
+                    WHERE l.state IN ('claimed', 'in_data') AND l.team_id = h.team_id
+                        AND lower(o.smtp_host) = h.scope_key)))
         AND NOT EXISTS (SELECT FROM send_ledger AS l
             WHERE l.inbox_id = i.id
                 AND l.committed_at > $2 - make_interval(secs => greatest(s.min_delay_seconds, $6::int)))
@@ -60,19 +87,22 @@ WITH room AS (
             WHERE l.inbox_id = i.id AND l.committed_at > $2 - INTERVAL '24 hours') < $7::int
 ),
 first_due AS (
-    SELECT DISTINCT ON (l.inbox_id) l.send_id, l.team_id, l.not_before
+    SELECT DISTINCT ON (l.inbox_id) l.send_id, l.team_id, l.not_before, l.campaign_id, r.smtp_host
     FROM room AS r
     JOIN send_ledger AS l ON l.inbox_id = r.inbox_id
     LEFT JOIN campaigns AS c ON c.id = l.campaign_id
     WHERE l.state = 'queued'
         AND l.not_before <= $2
         AND l.not_before > $8
-        AND (l.kind <> 'campaign' OR c.status = 'active')
+        AND (l.kind <> 'campaign' OR (c.status = 'active' AND r.cold))
+        AND NOT EXISTS (SELECT FROM few AS f WHERE f.campaign_id = l.campaign_id::text AND f.mails <= 0)
     ORDER BY l.inbox_id, l.not_before, l.send_id
 ),
 placed AS (
-    SELECT f.send_id, f.team_id, f.not_before,
-        row_number() OVER (PARTITION BY f.team_id ORDER BY f.not_before, f.send_id) AS place
+    SELECT f.send_id, f.team_id, f.not_before, f.campaign_id, f.smtp_host,
+        row_number() OVER (PARTITION BY f.team_id ORDER BY f.not_before, f.send_id) AS place,
+        row_number() OVER (PARTITION BY f.campaign_id ORDER BY f.not_before, f.send_id) AS campaign_place,
+        row_number() OVER (PARTITION BY f.team_id, f.smtp_host ORDER BY f.not_before, f.send_id) AS host_place
     FROM first_due AS f
 ),
 budget AS MATERIALIZED (
@@ -89,6 +119,9 @@ allowed AS (
     FROM placed AS p
     JOIN budget AS b ON b.team_id = p.team_id
     WHERE p.place <= b.mails
+        AND NOT EXISTS (SELECT FROM few AS f WHERE f.campaign_id = p.campaign_id::text AND f.mails < p.campaign_place)
+        AND (p.host_place = 1 OR NOT EXISTS (SELECT FROM held AS h
+            WHERE h.team_id = p.team_id AND h.scope = 'smtp_host' AND h.scope_key = p.smtp_host))
     ORDER BY p.not_before, p.send_id
     LIMIT $3
 ),
@@ -128,6 +161,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     most: int
     lease_s: float
     owner: int
+    probes: int  # cold mails while a breaker is half-open
 
 
 async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Limits, email_status: str) -> list[UUID]:
@@ -143,6 +177,7 @@ async def claim_due(tx: Tx, team_ids: Sequence[UUID], now: datetime, limits: Lim
         limits.rolling_limit,
         limits.not_before,
         email_status,
+        limits.probes,
     )
     return [record["send_id"] for record in records]
 
@@ -208,7 +243,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     reply_intent: str | None
     opened: bool
     clicked: bool
-    breakers: list[Breaker]
+    breakers: list[Breaker]  # that are not closed, or count failures in a row
 
 
 LOAD_CLAIMED = """
@@ -249,11 +284,13 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
         WHERE k.campaign_id = c.id AND c.settings -> 'track_clicks' = 'true'), '{}') AS tracked_links,
     coalesce(answer.human, false) AS replied, answer.intent AS reply_intent,
     coalesce(before.opened, false) AS opened, coalesce(before.clicked, false) AS clicked,
-    coalesce((SELECT jsonb_agg(jsonb_build_object('kind', b.kind, 'state', b.state, 'failures', b.failures,
-            'retry_at', b.retry_at, 'reason', b.reason))
+    coalesce((SELECT jsonb_agg(jsonb_build_object('kind', b.kind, 'scope', b.scope, 'key', b.scope_key,
+            'state', b.state, 'failures', b.failures, 'retry_at', b.retry_at))
         FROM breaker AS b
-        WHERE b.team_id = l.team_id AND b.scope = 'inbox' AND b.scope_key = l.inbox_id::text
-            AND b.kind IN ('transport', 'auth') AND (b.state <> 'closed' OR b.failures > 0)), '[]') AS breakers
+        WHERE b.team_id = l.team_id
+            AND (b.scope, b.scope_key) IN (('inbox', l.inbox_id::text), ('smtp_host', lower(i.smtp_host)),
+                ('campaign', l.campaign_id::text))
+            AND (b.state <> 'closed' OR (b.failures > 0 AND b.kind IN ('transport', 'auth')))), '[]') AS breakers
 FROM send_ledger AS l
 CROSS JOIN installation AS n
 JOIN teams AS t ON t.id = l.team_id

@@ -44,7 +44,7 @@ WITH passed AS (
 shown AS (
     UPDATE emails AS m
     SET subject = $9, body_text = $10, body_html = $11, thread_id = $12, in_reply_to = $13, sent_on = $5,
-        inbox_sent_on = $6
+        inbox_sent_on = $6, open_tracked = $14, click_tracked = $15
     FROM passed
     WHERE m.id = passed.send_id
 )
@@ -65,6 +65,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     html: str | None
     thread_id: str
     in_reply_to: str | None
+    open_tracked: bool
+    click_tracked: bool
 
 
 async def pass_the_point(tx: Tx, send: Claimed, point: Point) -> bool:
@@ -84,5 +86,7 @@ async def pass_the_point(tx: Tx, send: Claimed, point: Point) -> bool:
         point.html,
         point.thread_id,
         point.in_reply_to,
+        point.open_tracked,
+        point.click_tracked,
     )
     return count == 1

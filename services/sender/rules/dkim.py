@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from datetime import datetime
 from hashlib import sha256
+from typing import TypeAlias
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,16 +39,18 @@ _FOLDS = re.compile(rb"(?:\r\n)?[\t ]+")
 _LINE_END_SPACES = re.compile(rb"[\t ]+(?=\r\n)")
 _CHUNK = 72  # base64 on a line
 
+SigningKey: TypeAlias = RSAPrivateKey | Ed25519PrivateKey
+
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True):
     """For which domain is signed, with which key, and where its public half is found."""
 
     domain: str
     selector: str
-    key: RSAPrivateKey | Ed25519PrivateKey
+    key: SigningKey
 
 
-def read_key(pem: str) -> RSAPrivateKey | Ed25519PrivateKey:
+def read_key(pem: str) -> SigningKey:
     """The private key out of its PEM.
 
     Raises:
@@ -55,7 +58,7 @@ def read_key(pem: str) -> RSAPrivateKey | Ed25519PrivateKey:
 
     """
     key = load_pem_private_key(pem.encode(), password=None)
-    if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
+    if not isinstance(key, SigningKey):
         raise ValueError("neither an RSA nor an Ed25519 key")  # noqa: TRY004  what was read is a value, not an argument
     return key
 
@@ -80,7 +83,7 @@ def signed(content: bytes, signer: Signer, at: datetime) -> bytes:
     return b"\r\n ".join((unsigned, *chunks)) + b"\r\n" + content
 
 
-def _sign(key: RSAPrivateKey | Ed25519PrivateKey, text: bytes) -> bytes:
+def _sign(key: SigningKey, text: bytes) -> bytes:
     if isinstance(key, RSAPrivateKey):
         return key.sign(text, PKCS1v15(), SHA256())
     return key.sign(sha256(text).digest())  # RFC 8463 §3: of the hash
