@@ -4,8 +4,9 @@ A limit that is closed names the next instant worth trying. Never forgets a mail
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import msgspec
@@ -132,6 +133,7 @@ class Diary:
         self.calendar = calendar
         self._least_gap = inbox.least_gap
         self._busy = sorted(inbox.busy)
+        self._holes = _Holes(self._busy, 2 * self._least_gap)
         self._not_cold = sorted(inbox.not_cold)
         self._cold_days = None if inbox.sending_days is None else set(inbox.sending_days)
         self._ramps: dict[date, int] = {}
@@ -146,24 +148,34 @@ class Diary:
 
     def add(self, at: datetime) -> None:
         """Enters a slot."""
-        insort(self._busy, at)
+        place = bisect_right(self._busy, at)
+        self._busy.insert(place, at)
+        self._holes.split(self._busy, place)
         day = self.calendar.day(at).date
         if self._cold_days is not None and day not in self._cold_days:
             self._cold_days.add(day)
             self._ramps.clear()
 
-    def readings(self, at: datetime) -> Iterator[Reading]:
-        """The inbox's own limits at that instant: ramp, day, hour, 24 hours."""
+    def ramp(self, at: datetime) -> Reading:
+        """The ramp's limit on cold mail of that day; closed until the next one."""
         day = self.calendar.day(at)
-        used = _within(self._busy, day)
-        ramp = self._ramp(day.date)
-        if ramp is None:
-            yield _NO_RAMP
-        else:
-            yield _counted("ramp", used - _within(self._not_cold, day), ramp, day.end)
-        yield _counted("daily_limit", used, self.inbox.daily_limit, day.end)
-        yield self._crowded("hourly_limit", at, self.inbox.hourly_limit, HOUR)
-        yield self._crowded("rolling_limit", at, self.inbox.rolling_limit, ROLLING)
+        limit = self._ramp(day.date)
+        if limit is None:
+            return _NO_RAMP
+        return _counted("ramp", _within(self._busy, day) - _within(self._not_cold, day), limit, day.end)
+
+    def daily(self, at: datetime) -> Reading:
+        """The limit of that day, whatever kind of mail; closed until the next one."""
+        day = self.calendar.day(at)
+        return _counted("daily_limit", _within(self._busy, day), self.inbox.daily_limit, day.end)
+
+    def hourly(self, at: datetime) -> Reading:
+        """The limit of any hour around that instant."""
+        return self._crowded("hourly_limit", at, self.inbox.hourly_limit, HOUR)
+
+    def rolling(self, at: datetime) -> Reading:
+        """The limit of any 24 hours around that instant."""
+        return self._crowded("rolling_limit", at, self.inbox.rolling_limit, ROLLING)
 
     def gap(self, at: datetime, gap: timedelta) -> Reading:
         """The pause to the sends before and after; a closed one names the first instant of the day that has both."""
@@ -177,16 +189,17 @@ class Diary:
 
     def _free(self, at: datetime, gap: timedelta, index: int) -> datetime:
         """The first instant from `at` on with its gaps on both sides, or the day's end: the next day has other gaps."""
-        busy, least = self._busy, self._least_gap
+        busy = self._busy
         if index and at - busy[index - 1] < gap:
             at = busy[index - 1] + gap
-        if index == len(busy):
+        if index == len(busy) or busy[index] - at >= self._least_gap:
             return at
         end = self.calendar.day(at).end
-        while index < len(busy) and busy[index] - at < least and at < end:
-            at = max(at, busy[index] + gap)
-            index += 1
-        return at
+        if at >= end:
+            return at
+        # From here on it is right after one of them: the first that the day's end or a wide hole follows.
+        last = min(bisect_left(busy, end - gap, index), len(busy) - 1)
+        return (self._holes.first(busy[index], busy[last], gap + self._least_gap) or busy[last]) + gap
 
     def _ramp(self, day: date) -> int | None:
         if self._cold_days is None:
@@ -215,6 +228,37 @@ class Diary:
                 after_next = [row[place + 1] + self._least_gap] if place + 1 < len(row) else []
                 return min(after_run + after_next)
         return None
+
+
+class _Holes:
+    """Where two mails leave room for a third: where each such hole begins, in order, and where it ends."""
+
+    def __init__(self, busy: Sequence[datetime], least: timedelta) -> None:
+        self._least = least
+        self._ends = {begin: end for begin, end in pairwise(busy) if end - begin >= least}
+        self._begins = list(self._ends)
+
+    def first(self, begin: datetime, until: datetime, width: timedelta) -> datetime | None:
+        """The beginning of the first hole of that width that begins in [begin, until)."""
+        for place in range(bisect_left(self._begins, begin), len(self._begins)):
+            found = self._begins[place]
+            if found >= until:
+                return None
+            if self._ends[found] - found >= width:
+                return found
+        return None
+
+    def split(self, busy: Sequence[datetime], place: int) -> None:
+        """Takes in the mail that was entered at that place."""
+        for begin, end in pairwise(busy[max(0, place - 1) : place + 2]):
+            known = begin in self._ends
+            if end - begin >= self._least:
+                self._ends[begin] = end
+                if not known:
+                    insort(self._begins, begin)
+            elif known and begin != busy[place]:
+                del self._ends[begin]
+                del self._begins[bisect_left(self._begins, begin)]
 
 
 _NO_RAMP = Reading(gate="ramp")

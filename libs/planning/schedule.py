@@ -5,7 +5,7 @@ time of sending and a simulation is true (design.md P12). Never plans what a cap
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeVar
@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.diary import HOUR, MIN_GAP_S, Calendar, Diary, Inbox, Team, TeamDays
-from libs.planning.gates import Hold, Reading, first_hold
+from libs.planning.gates import Hold, Reading
 from libs.planning.seed import unit_hash
 from libs.planning.windows import Interval, Window, openings_ahead
 
@@ -139,10 +139,22 @@ class Planner:
         self._numbers = _Numbers()
         self._spans: dict[tuple[int, int], _Spans] = {}
         self._choices: dict[tuple[bool, int, int], _Choice] = {}
+        self._gates: tuple[_Gate, ...] = (
+            self._contact,
+            lambda due, _, at: self._days.domain_day(due.domain, at),
+            lambda due, diary, at: self._days.domain_gap(due.domain, diary.inbox.inbox_id, at),
+            self._window,
+            lambda _, diary, at: diary.ramp(at),
+            lambda _, diary, at: diary.daily(at),
+            lambda _, diary, at: diary.hourly(at),
+            lambda _, diary, at: diary.rolling(at),
+            lambda _, __, at: self._days.reading(at),
+            _gap,
+        )
 
     def readings(self, due: Due, inbox_id: UUID, at: datetime) -> list[Reading]:
         """What every gate of the hour says about this lead, this inbox and that instant, in the gates' order."""
-        return list(self._readings(due, self._diaries[inbox_id], at))
+        return [gate(due, self._diaries[inbox_id], at) for gate in self._gates]
 
     def place(self, due: Due) -> Slot | Held:
         """A slot in the freest inbox that has one within the horizon, else the hold that ends first."""
@@ -160,7 +172,7 @@ class Planner:
     def _start(self, due: Due) -> "_Start | Hold":
         """The first second that the person and the company allow, whatever the inbox; a hold when that is too late."""
         start = _Start(_whole_second(max(due.due_at, self._now)), None)
-        while hold := first_hold((self._contact(due, start.at), self._days.domain_day(due.domain, start.at))):
+        while hold := self._contact(due, None, start.at).hold or self._days.domain_day(due.domain, start.at).hold:
             start = _Start(_whole_second(hold.retry_at or start.at), hold)
             if start.at > self._round_at + HORIZON:
                 return msgspec.structs.replace(hold, retry_at=start.at)
@@ -191,7 +203,7 @@ class Planner:
     def _find(self, due: Due, diary: Diary, start: "_Start") -> "datetime | _Miss":
         """The first instant that nothing forbids if it lies within the horizon, else what moved it out."""
         at, reason, its_own = start.at, start.hold, start.hold is not None
-        while refusal := first_hold(self._readings(due, diary, at)):
+        while refusal := self._refusal(due, diary, at):
             its_own = its_own or refusal.gate in _OF_THE_LEAD
             reason = _weightier(reason, refusal)
             if refusal.retry_at is None:
@@ -201,16 +213,13 @@ class Planner:
             return at
         return _Miss(msgspec.structs.replace(reason or Hold(gate="due"), retry_at=at), its_own)
 
-    def _readings(self, due: Due, diary: Diary, at: datetime) -> Iterator[Reading]:
-        yield self._contact(due, at)
-        yield self._days.domain_day(due.domain, at)
-        yield self._days.domain_gap(due.domain, diary.inbox.inbox_id, at)
-        yield self._window(due, diary, at)
-        yield from diary.readings(at)
-        yield self._days.reading(at)
-        yield diary.gap(at, gap_before(diary.inbox, due.lead_key, due.step_id, diary.calendar.day(at).date))
+    def _refusal(self, due: Due, diary: Diary, at: datetime) -> Hold | None:
+        for gate in self._gates:
+            if hold := gate(due, diary, at).hold:
+                return hold
+        return None
 
-    def _contact(self, due: Due, at: datetime) -> Reading:
+    def _contact(self, due: Due, _: Diary | None, at: datetime) -> Reading:
         gap = self._days.team.contact_gap
         if due.contacted_at is None or not gap:
             return _NO_CONTACT
@@ -242,6 +251,13 @@ class Planner:
         if zone not in self._calendars:
             self._calendars[zone] = Calendar(zone, self._round_at)
         return self._calendars[zone]
+
+
+_Gate = Callable[[Due, Diary, datetime], Reading]
+
+
+def _gap(due: Due, diary: Diary, at: datetime) -> Reading:
+    return diary.gap(at, gap_before(diary.inbox, due.lead_key, due.step_id, diary.calendar.day(at).date))
 
 
 class _Start(msgspec.Struct, frozen=True):
