@@ -75,7 +75,7 @@ def went_at(committed_at: datetime, planned_at: datetime) -> datetime:
 def wants_slot(next_at: datetime, held_gate: str | None, held_until: datetime | None, round_at: datetime) -> bool:
     """Whether a waiting lead is looked at in the round: due by the horizon, and not held beyond what the gate asks.
 
-    `DUE` of the sender says the same in SQL.
+    `WAITING` of the sender says the same in SQL.
     """
     if next_at > round_at + HORIZON:
         return False

@@ -169,3 +169,21 @@ FOR UPDATE SKIP LOCKED
 async def late_sends(tx: Tx, missed_before: datetime) -> list[UUID]:
     """Queued sends whose time has passed by too much, locked until the transaction ends."""
     return [record["send_id"] for record in await tx.fetch(LATE_SENDS, missed_before)]
+
+
+QUEUED_OF_THROTTLED = """
+SELECT l.send_id
+FROM send_ledger AS l
+JOIN inbox_settings AS s ON s.inbox_id = l.inbox_id
+WHERE l.team_id = $1
+    AND l.inbox_id = $2
+    AND l.state = 'queued'
+    AND l.kind = 'campaign'
+    AND s.auto_throttle_enabled
+ORDER BY l.not_before, l.send_id
+"""
+
+
+async def queued_of_throttled(tx: Tx, team_id: UUID, inbox_id: UUID) -> list[UUID]:
+    """The queued campaign mails of an inbox whose health decides how much it sends; none of another."""
+    return [record["send_id"] for record in await tx.fetch(QUEUED_OF_THROTTLED, team_id, inbox_id)]
