@@ -32,9 +32,19 @@ Provider = Literal["google", "microsoft", "smtp"]
 
 
 class TeamSettings(Body):
-    """The zone in which the team's days are counted."""
+    """The zone of the team's days, how follow-ups share the room, and its limits on one person and one company."""
 
     timezone: Zone = "UTC"
+    follow_up_share: Annotated[int, Field(strict=True, ge=0, le=100, description="of a hundred mails")] = 60
+    contact_gap_hours: Annotated[
+        int, Field(strict=True, ge=0, le=720, description="between two campaigns' mails to one person; 0: no limit")
+    ] = 48
+    domain_daily_limit: Annotated[
+        int, Field(strict=True, ge=0, le=1000, description="mails a day to one company's domain; 0: no limit")
+    ] = 3
+    domain_gap_minutes: Annotated[
+        int, Field(strict=True, ge=0, le=1440, description="between an inbox's mails to one company; 0: no limit")
+    ] = 10
 
 
 class TeamPatch(Body):
