@@ -24,8 +24,11 @@ PEOPLE = {
     "hardbounce": 2,
     "dsn": 2,
 }
-# One or two minutes between two mails of an inbox, so that it writes to thirty people in a morning; ours are 5 to 10.
-PACE = {"min_delay_seconds": 60, "max_delay_seconds": 120, "hourly_limit": 40}
+# One or two minutes between two mails of an inbox and no ramp, so that it writes to thirty people in a morning; ours are
+# 5 to 10 minutes, and a new inbox begins with five mails a day.
+PACE = {"min_delay_seconds": 60, "max_delay_seconds": 120, "hourly_limit": 40, "auto_throttle_enabled": False}
+# All these people work for eight companies: no limit on mails to one of them.
+TEAM = {"domain_daily_limit": 0, "domain_gap_minutes": 0}
 FIRST_NAMES = ("Ada", "Bo", "Cleo", "Dov", "Eve", "Finn", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou", "Mia", "Ned", "Ola")
 COMPANIES = ("Northwind", "Acme", "Globex", "Initech", "Umbra", "Hooli", "Stark", "Wayne")
 STEPS: list[dict[str, Any]] = [
@@ -62,7 +65,8 @@ async def build_campaign(ready: Ready, *, leads: int) -> str:
 
     """
     api = ApiClient(ready.api, ready.api_key)
-    await api.patch("/v1/team", {"physical_address": "1 Sandbox Lane, Springfield", "company_name": "Coldstream Demo"})
+    address = {"physical_address": "1 Sandbox Lane, Springfield", "company_name": "Coldstream Demo"}
+    await api.patch("/v1/team", address | {"settings": TEAM})
     for domain in DOMAINS:
         await api.post("/v1/domains", {"domain": domain})
     inbox_ids = [await _connect(api, ready, f"{name}@{domain}") for domain in DOMAINS for name in SENDERS]
