@@ -9,7 +9,7 @@ from types import ModuleType
 import asyncpg
 import pytest
 
-import libs.planning.queries
+import libs.planning
 import libs.schema.runtime
 import services
 from libs.schema.runtime.db import Connection
@@ -65,9 +65,11 @@ def shared_cases() -> Iterator[object]:
 
 def planning_cases() -> Iterator[object]:
     """The sender decides with these, a request of the API explains with them."""
-    for name, sql in statements(libs.planning.queries):
-        for role in ("sender", "tenant"):
-            yield pytest.param(f"coldstream_{role}", sql, id=f"planning.{name} as {role}")
+    for found in pkgutil.iter_modules(libs.planning.__path__, "libs.planning."):
+        if found.name.endswith("queries"):
+            for name, sql in statements(importlib.import_module(found.name)):
+                for role in ("sender", "tenant"):
+                    yield pytest.param(f"coldstream_{role}", sql, id=f"{found.name}.{name} as {role}")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,211 @@
+"""A lead's case put back to an earlier instant, from what the journal told until then and from the rows' own times.
+
+Settings have no history and stay as they are; NOTE says so, and every answer about the past carries it. Never guesses:
+where the journal is silent about something, it is taken as it is now.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.planning.case import Case, KnownSend, Membership, Person, Told
+from libs.planning.facts import DueLead, PlannedInbox, TeamDay
+from libs.planning.schedule import went_at
+from libs.planning.sequence import Step, step_at
+from libs.planning.windows import local_date
+from libs.schema.events.email import EmailDeferred, EmailEvent, EmailQueued
+from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxHealthChanged
+
+NOTE = (
+    "settings, steps, lists and the lead's own fields are taken as they are now; slots that were given up since are "
+    "not counted"
+)
+CAMPAIGN_AFTER = {
+    "campaign.scheduled": "scheduled",
+    "campaign.activated": "active",
+    "campaign.resumed": "active",
+    "campaign.paused": "paused",
+    "campaign.completed": "completed",
+    "campaign.archived": "archived",
+}
+INBOX_AFTER = {
+    "inbox.connected": "active",
+    "inbox.resumed": "active",
+    "inbox.paused": "paused",
+    "inbox.disconnected": "error",
+}
+_SEND_AFTER = {
+    "email.queued": "queued",
+    "email.deferred": "queued",
+    "email.cancelled": "expired",
+    "email.sent": "accepted",
+    "email.unknown": "unknown",
+    "email.failed": "rejected",
+    "bounce.hard": "rejected",
+    "bounce.soft": "rejected",
+    "bounce.blocked": "rejected",
+}
+
+
+def last_of(events: Iterable[Told], subject: str, types: Iterable[str]) -> Told | None:
+    """The latest of these events about this subject; log order decides between two of one instant."""
+    found = [told for told in events if told.subject == subject and told.type in types]
+    return max(found, key=lambda told: told.time) if found else None
+
+
+def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]]) -> Case:
+    """The case as it was at its instant; `busy`: what each inbox had sent or held in a slot then."""
+    if case.chosen is None or case.lead is None or case.sight is None:
+        return case
+    stopped = [stop for stop in case.stops if stop.at <= case.at]
+    suppressed = [entry for entry in case.suppressed if entry.at <= case.at]
+    sends = [send for known in case.sends if (send := _send_then(known, case)) is not None]
+    version = case.sight.versions[case.lead.campaign_id, case.lead.sequence_version]
+    boxes = {box.id: _box_then(box, case, busy.get(box.id, ())) for box in case.sight.boxes.values()}
+    chosen = _membership_then(case.chosen, case, sends, version.steps)
+    lead = msgspec.structs.replace(
+        case.lead,
+        archived=case.person.archived_at is not None and case.person.archived_at <= case.at,
+        suppressed=suppressed[0].reason if suppressed else None,
+        stopped=stopped[0].reason if stopped else None,
+    )
+    return msgspec.structs.replace(
+        case,
+        person=_person_then(case),
+        chosen=chosen,
+        lead=_lead_then(lead, chosen, case.at),
+        sight=msgspec.structs.replace(
+            case.sight,
+            boxes=boxes,
+            team=_team_then(case.sight.team, busy),
+            domain_mails={
+                domain: [mail for mail in mails if mail[1] <= case.at]
+                for domain, mails in case.sight.domain_mails.items()
+            },
+        ),
+        sends=sends,
+        stops=stopped,
+        suppressed=suppressed,
+    )
+
+
+def _person_then(case: Case) -> Person:
+    paused = case.person.paused and (case.person.paused_at is None or case.person.paused_at <= case.at)
+    return msgspec.structs.replace(case.person, paused=paused)
+
+
+def _send_then(known: KnownSend, case: Case) -> KnownSend | None:
+    """The send as the journal had told of it; None when it had not been planned yet."""
+    told = [one for one in case.events if isinstance(one.event, EmailEvent) and one.event.email_id == known.send_id]
+    told = [one for one in told if one.type in _SEND_AFTER and one.time <= case.at]
+    gone = known.committed_at if known.committed_at is not None and known.committed_at <= case.at else None
+    if not told:
+        return msgspec.structs.replace(known, state="in_data") if gone else None
+    last = told[-1]
+    state = "accepted" if any(one.type == "email.sent" for one in told) else _SEND_AFTER[last.type]
+    if state == "queued" and gone:
+        state = "in_data"
+    slots = [one.event for one in told if isinstance(one.event, EmailQueued)]
+    slot_at = slots[-1].scheduled_at if slots else known.slot_at
+    inbox_id = slots[-1].inbox_id if slots else known.inbox_id
+    not_before = last.event.retry_at if isinstance(last.event, EmailDeferred) else slot_at
+    return msgspec.structs.replace(
+        known, state=state, slot_at=slot_at, not_before=not_before, inbox_id=inbox_id, committed_at=gone
+    )
+
+
+def _membership_then(chosen: Membership, case: Case, sends: Sequence[KnownSend], steps: Sequence[Step]) -> Membership:
+    """The sequence as it stood: its state by its own dates, its next step by what had gone."""
+    told = last_of(case.events, f"campaign/{chosen.campaign_id}", CAMPAIGN_AFTER)
+    chosen = msgspec.structs.replace(
+        chosen,
+        campaign_status=CAMPAIGN_AFTER[told.type] if told else chosen.campaign_status,
+        held_gate=None,
+        held_until=None,
+    )
+    if chosen.ended_at is not None and chosen.ended_at <= case.at:
+        return chosen
+    number, next_at, inbox_id = _next_then(chosen, sends, steps)
+    return msgspec.structs.replace(
+        chosen,
+        state="active",
+        ended_reason=None,
+        ended_at=None,
+        step_number=number,
+        next_at=next_at,
+        inbox_id=inbox_id,
+    )
+
+
+def _next_then(
+    chosen: Membership, sends: Sequence[KnownSend], steps: Sequence[Step]
+) -> tuple[int, datetime | None, UUID | None]:
+    """The step that was next, when it fell due (None: it had its slot or was under way), and the sticky inbox."""
+    if not sends:
+        first = step_at(steps, 1)
+        return (first.step_number, chosen.enrolled_at + first.delay, None) if first else (1, chosen.enrolled_at, None)
+    last = max(sends, key=lambda send: send.step_number)
+    if last.state in ("queued", "in_data", "unknown"):
+        return last.step_number, None, last.inbox_id
+    following = step_at(steps, last.step_number + 1)
+    if last.state != "accepted" or following is None:
+        return last.step_number, last.slot_at, last.inbox_id
+    return (
+        following.step_number,
+        went_at(last.committed_at or last.not_before, last.not_before) + following.delay,
+        last.inbox_id,
+    )
+
+
+def _lead_then(lead: DueLead, chosen: Membership, at: datetime) -> DueLead:
+    return msgspec.structs.replace(
+        lead,
+        step_number=chosen.step_number,
+        next_at=chosen.next_at or lead.next_at,
+        inbox_id=chosen.inbox_id,
+        held_gate=None,
+        held_until=None,
+        contacted_at=lead.contacted_at if lead.contacted_at is not None and lead.contacted_at <= at else None,
+    )
+
+
+def _box_then(box: PlannedInbox, case: Case, busy: Sequence[datetime]) -> PlannedInbox:
+    subject = f"inbox/{box.id}"
+    life = last_of(case.events, subject, INBOX_AFTER)
+    health = last_of(case.events, subject, ("inbox.health_changed",))
+    opened = last_of(case.events, subject, ("inbox.circuit_opened",))
+    closed = last_of(case.events, subject, ("inbox.circuit_closed",))
+    breaker = _open_breaker(opened, closed, case.at)
+    return msgspec.structs.replace(
+        box,
+        status=INBOX_AFTER[life.type] if life else box.status,
+        archived=box.archived and (life is None or life.type == "inbox.disconnected"),
+        health_score=health.event.health_score
+        if health and isinstance(health.event, InboxHealthChanged)
+        else box.health_score,
+        not_cold=[at for at in box.not_cold if at <= case.at],
+        sending_days=[day for day in box.sending_days if day <= local_date(case.at, box.send_window_timezone)],
+        circuit=breaker and breaker.kind,
+        circuit_retry_at=breaker and breaker.retry_at,
+        busy=list(busy),
+    )
+
+
+def _open_breaker(opened: Told | None, closed: Told | None, at: datetime) -> InboxCircuitOpened | None:
+    if opened is None or not isinstance(opened.event, InboxCircuitOpened) or opened.event.retry_at <= at:
+        return None
+    is_closed = (
+        closed is not None
+        and closed.time >= opened.time
+        and isinstance(closed.event, InboxCircuitClosed)
+        and closed.event.kind == opened.event.kind
+    )
+    return None if is_closed else opened.event
+
+
+def _team_then(team: TeamDay, busy: Mapping[UUID, Sequence[datetime]]) -> TeamDay:
+    used: Counter[date] = Counter(local_date(at, team.zone) for inbox in busy.values() for at in inbox)
+    return msgspec.structs.replace(team, days=list(used), counts=list(used.values()))

@@ -1,0 +1,93 @@
+"""Answers about a lead as sentences that anybody understands. Never decides anything: explain.py has done so."""
+
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sentence is made of."""
+
+    answer: Literal["will_send", "waiting", "held", "never", "done", "not_enrolled"]
+    reason: str | None
+    value: str | None
+    limit: str | None
+    until: datetime | None
+    scheduled_at: datetime | None
+    inbox: str | None
+    step_number: int | None
+    campaign: str | None
+
+
+# Why a gate is closed; {value} and {limit} are the gate's own.
+_BECAUSE = {
+    "installation": "all sending of this installation is paused",
+    "campaign": "its campaign is {value}",
+    "lead": "the lead is {value}",
+    "suppression": "the address is on the suppression list ({value})",
+    "stop": "the sequence was stopped ({value})",
+    "condition": "a condition of the step decides so ({value})",
+    "inbox": "no inbox of the campaign may send now ({value})",
+    "circuit": "the inbox's circuit breaker is open ({value})",
+    "health": "the inbox's health is {value}, and the campaign asks for {limit}",
+    "esp": "no inbox at the recipient's own provider ({value}) is free",
+    "contact_gap": "another campaign has written to this person less than {limit} hours ago",
+    "domain_limit": "{value} of {limit} mails of that day have gone to the recipient's company",
+    "domain_gap": "another mail goes to the recipient's company just before it",
+    "window": "no window is open: campaign, inbox and the lead's own hours must agree",
+    "ramp": "the inbox is being ramped up, {value} of {limit} mails of that day are taken",
+    "daily_limit": "{value} of the inbox's {limit} mails of that day are taken",
+    "hourly_limit": "the inbox's {limit} mails an hour are taken",
+    "rolling_limit": "the inbox's {limit} mails in any 24 hours are taken",
+    "team_limit": "{value} of the team's {limit} mails of that day are taken",
+    "gap": "the inbox keeps a pause of {limit} seconds between two mails",
+    "variable": "the lead has no {value}, and the text gives no other word for it",
+    "template": "the text cannot be rendered ({value})",
+    "subject": "the subject would be empty",
+    "body": "the body would be empty",
+    "physical_address": "the team has no postal address, which the law wants under the mail",
+    "address": "the address cannot be written to ({value})",
+    "step": "the step was taken out of the sequence",
+    "due": "the step is not due yet",
+    "out_of_office": "the person is out of office",
+}
+_OUTSIDE = {
+    "archived": "The lead was put away, so no campaign takes it.",
+    "suppressed": "The address is on the suppression list ({value}), so no campaign takes it.",
+    "left": "The lead is {value}, so no campaign takes it.",
+    "no_campaign": "No campaign takes leads out of its list.",
+    "campaign": "Not in a sequence: the campaign {campaign} is {value}.",
+    "not_in_list": "Not in a sequence: the lead is not in the list of the campaign {campaign}.",
+    "in_other_campaign": "It waits to enter {campaign}: a lead is in one sequence at a time, now in {value}.",
+    "no_steps": "Not in a sequence: the campaign {campaign} has no steps.",
+    "next_round": "It enters the campaign {campaign} within moments.",
+}
+
+
+def sentence_of(finding: Finding, zone: str) -> str:
+    """The finding in one sentence, times in the zone's own hours."""
+    if finding.answer == "not_enrolled":
+        return _OUTSIDE[finding.reason or "no_campaign"].format(value=finding.value, campaign=finding.campaign)
+    until = _when(finding.until, zone)
+    if finding.reason == "due" and finding.value == "unknown":
+        return f"Nobody knows yet whether the last mail arrived; without a sign it counts as sent at {until}."
+    step = f"Step {finding.step_number} of {finding.campaign}"
+    sentences = {
+        "will_send": f"{step} goes at {_when(finding.scheduled_at, zone)} from {finding.inbox}.",
+        "waiting": f"{step} waits until {until}: {_because(finding)}.",
+        "held": f"{step} waits for a person: {_because(finding)}.",
+        "never": f"Nothing more goes to this lead from {finding.campaign}: {_because(finding)}.",
+        "done": f"The lead has had every step of {finding.campaign}.",
+    }
+    return sentences[finding.answer]
+
+
+def _because(finding: Finding) -> str:
+    known = _BECAUSE.get(finding.reason or "")
+    return known.format(value=finding.value, limit=finding.limit) if known else f"it ended: {finding.reason}"
+
+
+def _when(at: datetime | None, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%a %d %b %Y %H:%M:%S} ({zone})" if at else "a time that is not known"
