@@ -74,6 +74,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     body: str = "A word with you, {{ first_name }}?"
     delay_days: int = 0
     delay_hours: int = 0
+    conditions: Sequence[dict[str, Any]] = ()
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +198,7 @@ async def _write_steps(owner: Tx, team: Team, campaign: Campaign, steps: Sequenc
     for number, (step_id, step) in enumerate(zip(campaign.step_ids, steps, strict=True), start=1):
         content = {"step_number": number, **msgspec.structs.asdict(step)}
         await insert(owner, "sequences", {"id": step_id, "campaign_id": campaign.id, **content})
-        snapshot.append({"step_id": str(step_id), **content, "conditions": [], "variants": []})
+        snapshot.append({"step_id": str(step_id), **content, "variants": []})
     version = {"id": new_id(), "team_id": team.id, "campaign_id": campaign.id, "version": campaign.version}
     await insert(owner, "sequence_version", {**version, "steps": snapshot, "created_at": EPOCH})
 
