@@ -24,8 +24,8 @@ PEOPLE = {
     "hardbounce": 2,
     "dsn": 2,
 }
-# One or two minutes between two mails of an inbox and no ramp, so that it writes to thirty people in a morning; ours are
-# 5 to 10 minutes, and a new inbox begins with five mails a day.
+# One or two minutes between two mails of an inbox and no ramp, so that it writes to thirty people in a morning; ours
+# are 5 to 10 minutes, and a new inbox begins with five mails a day.
 PACE = {"min_delay_seconds": 60, "max_delay_seconds": 120, "hourly_limit": 40, "auto_throttle_enabled": False}
 # All these people work for eight companies: no limit on mails to one of them.
 TEAM = {"domain_daily_limit": 0, "domain_gap_minutes": 0}
