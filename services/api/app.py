@@ -10,19 +10,32 @@ from starlette.responses import Response
 
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
+from services.api.dns import Resolver
 from services.api.hits import Hits
-from services.api.jobs import forget_answers, refresh_tokens
+from services.api.jobs import forget_answers, refresh_tokens, resolve_providers
 from services.api.limits import Limiter
 from services.api.oauth import Endpoints, clients_of
 from services.api.openapi import document
 from services.api.problems import Code, Problem
-from services.api.routes import batch, campaigns, explain, inboxes, leads, results, sequences, suppressions, teams
+from services.api.routes import (
+    batch,
+    campaigns,
+    domains,
+    explain,
+    inboxes,
+    leads,
+    results,
+    sequences,
+    suppressions,
+    teams,
+)
 from services.api.routes.tracking import public_app
 from services.api.settings import ApiSettings
 
 ROUTERS = (
     teams.router,
     inboxes.router,
+    domains.router,
     leads.router,
     batch.router,
     suppressions.router,
@@ -41,6 +54,7 @@ async def build(settings: ApiSettings) -> Service:
     """The service, ready to run."""
     runtime = await open_runtime(settings, "api")
     hits = Hits(runtime)
+    resolver = Resolver(settings.dns_servers)
     endpoints = Endpoints(tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     limiter = Limiter(per_second=settings.rate_per_second, burst=settings.rate_burst)
     return Service(
@@ -51,6 +65,7 @@ async def build(settings: ApiSettings) -> Service:
             Loop(
                 name="refresh_tokens", tick=partial(refresh_tokens, runtime, clients_of(settings), endpoints), idle_s=1
             ),
+            Loop(name="resolve_providers", tick=partial(resolve_providers, runtime, resolver), idle_s=2),
             Loop(name="record_hits", tick=hits.record_soon),
         ],
         servers=[

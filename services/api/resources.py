@@ -53,6 +53,14 @@ class Domain(Resource, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class DkimRecord(Resource, frozen=True, kw_only=True):
+    """What to publish in the DNS; a value above 255 characters is split there into several strings of one record."""
+
+    name: str
+    value: str
+    type: Literal["TXT"] = "TXT"
+
+
 class Inbox(Resource, frozen=True, kw_only=True):
     """A mailbox; its passwords are never shown, only whether there are any."""
 

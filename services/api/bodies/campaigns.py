@@ -19,14 +19,15 @@ InboxIds = Annotated[list[UUID], Field(max_length=MAX_INBOXES)]
 
 
 class CampaignSettings(Body):
-    """When a campaign sends and when it stops. This release counts no opens and clicks: only false is taken."""
+    """When a campaign sends, when it stops, what it counts; `inline_css` puts `<style>` rules at their elements."""
 
     timezone: Zone = "America/New_York"
     send_days: Days = Field(default_factory=lambda: list(DAYS[:5]))
     stop_on_reply: Flag = True
     stop_on_bounce: Flag = True
-    track_opens: Literal[False] = False
-    track_clicks: Literal[False] = False
+    track_opens: Flag = False
+    track_clicks: Flag = False
+    inline_css: Flag = True
     esp_matching: Flag = True
     min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = 70
 
@@ -38,8 +39,9 @@ class CampaignSettingsPatch(Body):
     send_days: Days = unchanged()
     stop_on_reply: Flag = unchanged()
     stop_on_bounce: Flag = unchanged()
-    track_opens: Literal[False] = unchanged()
-    track_clicks: Literal[False] = unchanged()
+    track_opens: Flag = unchanged()
+    track_clicks: Flag = unchanged()
+    inline_css: Flag = unchanged()
     esp_matching: Flag = unchanged()
     min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = unchanged()
 

@@ -72,6 +72,19 @@ def domain(value: str) -> str:
     return ascii_name
 
 
+def selector(value: str) -> str:
+    """The name of a DKIM key in the DNS, in lower case (RFC 6376 §3.1).
+
+    Raises:
+        Refused: it is no DNS label, or several with dots between.
+
+    """
+    name = value.strip().lower()
+    if not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise Refused("selector", "a selector is made of letters, digits and hyphens", "write for example s1")
+    return name
+
+
 def host(value: str) -> str:
     """A mail server's name or IP address; whether it may be reached is the network guard's question.
 
