@@ -89,6 +89,7 @@ class PlannedInbox(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = "smtp"
     esp_matching_enabled: bool = True
     auto_throttle_enabled: bool = False
+    halved: bool = False  # complaints: until they are old it sends half (field.md 4.4)
 
 
 class SequenceVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,3 +100,4 @@ class SequenceVersion(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     steps: list[Step]
     winners: list[UUID] = []
+    circuit_until: datetime | None = None  # too many of the campaign's mails bounce: none goes before that

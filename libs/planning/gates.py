@@ -44,6 +44,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool  # the lead's row was put away
     suppressed: str | None  # the reason on the suppression list, of the team or of all
     stopped: str | None  # the reason of a stop that applies to this enrollment
+    campaign_circuit_until: datetime | None = None  # the campaign's breaker is open until then
 
 
 class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,9 @@ def _installation(person: Recipient) -> Reading:
 
 
 def _campaign(person: Recipient) -> Reading:
+    if person.campaign_status == "active" and person.campaign_circuit_until is not None:
+        hold = Hold(gate="campaign", value="circuit_open", retry_at=person.campaign_circuit_until)
+        return Reading(gate="campaign", value="circuit_open", hold=hold)
     effect: Effect = "stop" if person.campaign_status == "archived" else "wait"
     return _reading("campaign", person.campaign_status, closed=person.campaign_status != "active", effect=effect)
 

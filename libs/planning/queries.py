@@ -116,6 +116,9 @@ SELECT i.id, i.email, i.from_name, i.provider::text AS provider, i.status::text 
     b.kind AS circuit, b.retry_at AS circuit_retry_at, s.daily_send_limit, s.hourly_limit, s.min_delay_seconds,
     s.max_delay_seconds, s.send_days, s.send_window_start, s.send_window_end, s.send_window_timezone,
     s.weekends_enabled, s.esp_matching_enabled, s.auto_throttle_enabled,
+    EXISTS (SELECT FROM breaker AS br
+        WHERE br.team_id = i.team_id AND br.kind = 'complaint' AND br.scope = 'inbox' AND br.scope_key = i.id::text
+            AND br.state = 'half-open' AND br.retry_at > $2) AS halved,
     ARRAY(SELECT ci.campaign_id FROM campaign_inboxes AS ci WHERE ci.inbox_id = i.id) AS campaign_ids,
     coalesce(mails.busy, '{}') AS busy, coalesce(mails.not_cold, '{}') AS not_cold,
     CASE WHEN s.auto_throttle_enabled THEN ARRAY(
@@ -162,11 +165,13 @@ LEFT JOIN LATERAL (
     ) AS m
 ) AS mails ON true
 LEFT JOIN LATERAL (
-    SELECT br.kind, br.retry_at
+    SELECT CASE br.scope WHEN 'inbox' THEN br.kind ELSE br.scope END AS kind,
+        CASE WHEN br.kind <> 'complaint' THEN br.retry_at END AS retry_at
     FROM breaker AS br
-    WHERE br.team_id = i.team_id AND br.scope = 'inbox' AND br.scope_key = i.id::text
-        AND br.state = 'open' AND br.retry_at > $2
-    ORDER BY br.retry_at DESC
+    WHERE br.team_id = i.team_id
+        AND (br.scope, br.scope_key) IN (('inbox', i.id::text), ('smtp_host', lower(i.smtp_host)))
+        AND br.state = 'open' AND (br.kind = 'complaint' OR br.retry_at > $2)
+    ORDER BY br.kind = 'complaint' DESC, br.retry_at DESC
     LIMIT 1
 ) AS b ON true
 WHERE i.team_id = $1
@@ -216,7 +221,10 @@ async def domain_mails(
 SEQUENCES = """
 SELECT v.campaign_id, v.version, c.settings, v.steps,
     ARRAY(SELECT sv.id FROM sequences AS q JOIN sequence_variants AS sv ON sv.sequence_id = q.id
-        WHERE q.campaign_id = c.id AND sv.is_winner) AS winners
+        WHERE q.campaign_id = c.id AND sv.is_winner) AS winners,
+    (SELECT br.retry_at FROM breaker AS br
+        WHERE br.team_id = c.team_id AND br.kind = 'reputation' AND br.scope = 'campaign'
+            AND br.scope_key = c.id::text AND br.state = 'open') AS circuit_until
 FROM sequence_version AS v
 JOIN campaigns AS c ON c.id = v.campaign_id
 WHERE c.team_id = $1

@@ -165,7 +165,9 @@ class _Desk:
         step = step_at(version.steps, lead.step_number)
         if step is None:
             return Ended(lead=lead, reason=None)
-        hold = recipient_hold(_recipient(lead))
+        hold = recipient_hold(_recipient(lead, version, sight.now))
+        if hold is not None and hold.effect == "wait":
+            return hold
         if hold is not None:
             return Ended(lead=lead, reason="suppressed" if hold.gate == "suppression" else hold.value)
         elsewhere = _elsewhere(lead, step, version.steps, sight.now) if asks(step) else None
@@ -264,8 +266,9 @@ def _elsewhere(lead: DueLead, step: Step, steps: Sequence[Step], now: datetime) 
     return Moved(lead=lead, step_number=following.step_number, next_at=since + following.delay)
 
 
-def _recipient(lead: DueLead) -> Recipient:
+def _recipient(lead: DueLead, version: SequenceVersion, now: datetime) -> Recipient:
     """Only leads of active campaigns are read, and a paused installation plans on: it sends nothing."""
+    until = version.circuit_until
     return Recipient(
         installation_paused=False,
         campaign_status="active",
@@ -273,6 +276,7 @@ def _recipient(lead: DueLead) -> Recipient:
         archived=lead.archived,
         suppressed=lead.suppressed,
         stopped=lead.stopped,
+        campaign_circuit_until=until if until is not None and until > now else None,
     )
 
 
@@ -300,7 +304,7 @@ def _inbox(box: PlannedInbox) -> Inbox:
     return Inbox(
         inbox_id=box.id,
         window=hours_of(box),
-        daily_limit=banded_limit(box.daily_send_limit, band),
+        daily_limit=banded_limit(box.daily_send_limit // 2 if box.halved else box.daily_send_limit, band),
         hourly_limit=box.hourly_limit,
         min_delay_s=box.min_delay_seconds * band.gap_factor,
         max_delay_s=box.max_delay_seconds * band.gap_factor,

@@ -59,7 +59,7 @@ HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] =
     InboxConnected: handlers.on_inbox_connected,
     InboxResumed: handlers.on_inbox_released,
     InboxCircuitClosed: handlers.on_inbox_circuit_closed,
-    InboxHealthChanged: handlers.on_inbox_released,
+    InboxHealthChanged: handlers.on_inbox_health_changed,
 }
 
 

@@ -6,12 +6,14 @@ Each may come late, in any order: stops are read from lead_stop, statuses only c
 from datetime import datetime
 from uuid import UUID
 
+from libs.planning.budget import band_of
 from libs.schema.events.base import Envelope
-from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignResumed
+from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignCircuitClosed, CampaignResumed
 from libs.schema.events.email import (
     BounceBlocked,
     BounceEvent,
     BounceHard,
+    BounceSoft,
     EmailComplained,
     EmailConfirmed,
 )
@@ -19,10 +21,11 @@ from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHe
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
 from libs.schema.events.reply import ReplyClassified, ReplyEvent, ReplyReceived
 from libs.schema.runtime.db import Tx
-from services.sender import outcomes
+from services.sender import circuits, outcomes
 from services.sender.deps import Deps
-from services.sender.queries import fold
+from services.sender.queries import breaker, fold, slots
 from services.sender.queries.fold import LeadChange
+from services.sender.queries.refusal import Class
 from services.sender.queries.resolve import Evidence
 from services.sender.rules.lifecycle import (
     AUTOMATIC_INTENTS,
@@ -31,6 +34,8 @@ from services.sender.rules.lifecycle import (
     after_return,
     email_status,
 )
+
+_CLASSES: dict[type[BounceEvent], Class] = {BounceHard: "hard", BounceSoft: "soft", BounceBlocked: "blocked"}
 
 
 async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: ReplyReceived) -> None:
@@ -56,10 +61,10 @@ async def on_bounce(_deps: Deps, tx: Tx, envelope: Envelope, event: BounceEvent)
     await fold.show_bounced(
         tx, envelope.teamid, event.email_id, email_status("accepted", bounced=True), event.diagnostic or event.reason
     )
-    if event.lead_id is None or isinstance(event, BounceBlocked):
-        return
-    status = "bounced" if isinstance(event, BounceHard) else "soft_bounced"
-    await _change(tx, envelope, event.lead_id, LeadChange(status=status, bounced_at=envelope.time))
+    if event.lead_id is not None and not isinstance(event, BounceBlocked):
+        status = "bounced" if isinstance(event, BounceHard) else "soft_bounced"
+        await _change(tx, envelope, event.lead_id, LeadChange(status=status, bounced_at=envelope.time))
+    await circuits.refused(tx, envelope.teamid, event.email_id, (_CLASSES[type(event)], "dsn"), envelope.time)
 
 
 async def on_email_confirmed(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailConfirmed) -> None:
@@ -75,6 +80,7 @@ async def on_email_complained(_deps: Deps, tx: Tx, envelope: Envelope, event: Em
     await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="dsn"), envelope.time, "dsn")
     if event.lead_id is not None:
         await _change(tx, envelope, event.lead_id, LeadChange(status="spam_reported"))
+    await circuits.refused(tx, envelope.teamid, event.email_id, ("complaint", "arf"), envelope.time)
 
 
 async def on_lead_unsubscribed(_deps: Deps, tx: Tx, envelope: Envelope, event: LeadUnsubscribed) -> None:
@@ -114,14 +120,40 @@ async def on_campaign_archived(_deps: Deps, tx: Tx, envelope: Envelope, event: C
     await outcomes.fold_stops(tx, envelope.teamid, ended, envelope.time)
 
 
-async def on_inbox_released(
-    _deps: Deps,
-    tx: Tx,
-    envelope: Envelope,
-    event: InboxConnected | InboxResumed | InboxCircuitClosed | InboxHealthChanged,
-) -> None:
+async def on_inbox_released(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxResumed) -> None:
     """The inbox may be able to send again: the leads that it held are looked at again."""
-    await fold.release_inbox(tx, envelope.teamid, event.inbox_id)
+    await fold.release_inboxes(tx, envelope.teamid, [event.inbox_id])
+
+
+async def on_inbox_health_changed(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxHealthChanged) -> None:
+    """A healthier inbox may send again; in a worse band it sends less from now on, so its slots are given anew."""
+    await fold.release_inboxes(tx, envelope.teamid, [event.inbox_id])
+    if band_of(event.health_score).factor < band_of(event.previous).factor:
+        queued = await slots.queued_of_throttled(tx, envelope.teamid, event.inbox_id)
+        await outcomes.replan(tx, queued, envelope.time, envelope.time, "health")
+
+
+async def on_inbox_connected(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxConnected) -> None:
+    """New credentials: what the old ones were refused for says nothing any more."""
+    await circuits.credentials_renewed(tx, envelope.teamid, event.inbox_id, envelope.time)
+    await fold.release_inboxes(tx, envelope.teamid, [event.inbox_id])
+
+
+async def on_inbox_circuit_closed(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxCircuitClosed) -> None:
+    """A breaker of an inbox or of its host is closed: by a person, which is carried out here, or by the sender."""
+    if event.by_person:
+        await circuits.closed_by_person(tx, envelope, event, event.inbox_id)
+    inboxes = [event.inbox_id]
+    if event.scope == "smtp_host":
+        inboxes = await breaker.inboxes_of_host(tx, envelope.teamid, event.inbox_id)
+    await fold.release_inboxes(tx, envelope.teamid, inboxes)
+
+
+async def on_campaign_circuit_closed(_deps: Deps, tx: Tx, envelope: Envelope, event: CampaignCircuitClosed) -> None:
+    """The same of a campaign's."""
+    if event.by_person:
+        await circuits.closed_by_person(tx, envelope, event, None)
+    await fold.release_campaign(tx, envelope.teamid, event.campaign_id)
 
 
 async def _postpone(tx: Tx, envelope: Envelope, lead_id: UUID, until: datetime) -> None:

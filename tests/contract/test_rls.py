@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from libs.schema.runtime.db import Connection
-from tests.contract.rls_world import TABLES, Table, attempts, insert, row_id
+from tests.contract.rls_tables import TABLES, Table
+from tests.contract.rls_world import attempts, insert, row_id
 
 TEAMS = ("acme", "globex")
 MEMBERS = {"owner": "owner", "admin": "admin", "member": "member", "viewer": "viewer", "leaver": "member"}

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from libs.planning.gates import Mailbox, Recipient, mailbox_hold, recipient_hold
 from libs.planning.sequence import Step, Variant, step_at, variant_of
-from services.sender.rules.breaker import Breaker, after_failure, after_success, failure_kind
 from services.sender.rules.lifecycle import LEAD_STATUSES, after_return, email_status
 from services.sender.rules.verdict import (
     Accepted,
@@ -22,7 +21,6 @@ from services.sender.rules.verdict import (
     Phase,
     Unknown,
     Verdict,
-    Withheld,
     classify,
     judge,
     mask,
@@ -161,6 +159,7 @@ BOX = Mailbox(
         ({"installation_paused": True, "suppressed": "manual"}, "installation", "wait"),
         ({"campaign_status": "paused", "stopped": "replied"}, "campaign", "wait"),
         ({"campaign_status": "archived"}, "campaign", "stop"),
+        ({"campaign_circuit_until": NOW, "stopped": "replied"}, "campaign", "wait"),
         ({"enrollment_state": "stopped"}, "lead", "stop"),
         ({"archived": True}, "lead", "stop"),
         ({"suppressed": "unsubscribe", "stopped": "replied"}, "suppression", "stop"),
@@ -191,36 +190,6 @@ def test_an_inbox_in_trouble_holds_its_mail(changes: dict[str, object], gate: st
     hold = mailbox_hold(msgspec.structs.replace(BOX, **changes))
     assert hold is not None
     assert hold.gate == gate
-
-
-def test_five_failures_in_a_row_open_the_breaker_for_ever_longer_up_to_four_hours() -> None:
-    breaker = Breaker(kind="transport")
-    pauses: list[float | None] = []
-    for _ in range(13):
-        breaker = after_failure(breaker, "refused", NOW)
-        pauses.append((breaker.retry_at - NOW).total_seconds() / 60 if breaker.retry_at else None)
-    assert pauses == [None, None, None, None, 5, 10, 20, 40, 80, 160, 240, 240, 240]
-    assert after_success(breaker) == Breaker(kind="transport")
-
-
-def test_a_wrong_password_opens_at_once() -> None:
-    assert after_failure(Breaker(kind="auth"), "535", NOW).state == "open"
-
-
-@pytest.mark.parametrize(
-    ("outcome", "kind"),
-    [
-        (Answer(phase="auth", code=535, text="bad"), "auth"),
-        (Answer(phase="auth", code=454, text="later"), "transport"),
-        (Answer(phase="rcpt", code=421, text="closing"), "transport"),
-        (Answer(phase="rcpt", code=550, text="no such user"), None),
-        (Answer(phase="dot", code=250, text="ok"), None),
-        (NoAnswer(phase="dot", reason="timeout"), "transport"),
-        (Withheld(reason="refused"), None),
-    ],
-)
-def test_only_the_line_itself_charges_the_breaker(outcome: Answer | NoAnswer | Withheld, kind: str | None) -> None:
-    assert failure_kind(outcome) == kind
 
 
 def test_every_end_of_a_send_shows_as_one_status() -> None:

@@ -70,7 +70,7 @@ class CampaignChanged(CampaignEvent, frozen=True, kw_only=True):
 
 
 class CampaignCircuitOpened(CampaignEvent, frozen=True, kw_only=True):
-    """Too many of its mails bounce: it sends nothing (open) or a few probes (half-open); the numbers that decided it."""
+    """Too many of its mails bounce: it sends nothing (open) or a few probes (half-open); with the deciding numbers."""
 
     TYPE: ClassVar[str] = "campaign.circuit_opened"
 

@@ -7,6 +7,10 @@ from uuid import UUID
 from libs.schema.events.base import Event, register
 
 CircuitKind = Literal["transport", "auth", "provider_limit", "reputation", "complaint"]
+# Of the inbox alone, or of its SMTP host with all inboxes of the team on it.
+CircuitScope = Literal["inbox", "smtp_host"]
+# Half-open: some mail passes, as many as the kind allows.
+CircuitState = Literal["open", "half-open"]
 
 
 class InboxEvent(Event, frozen=True, kw_only=True):
@@ -48,7 +52,7 @@ class InboxResumed(InboxEvent, frozen=True, kw_only=True):
 
 
 class InboxCircuitOpened(InboxEvent, frozen=True, kw_only=True):
-    """A circuit breaker opened, with the numbers that decided it (field.md 4.4)."""
+    """A circuit breaker opened, whole or by half, with the numbers that decided it (field.md 4.4)."""
 
     TYPE: ClassVar[str] = "inbox.circuit_opened"
 
@@ -57,14 +61,19 @@ class InboxCircuitOpened(InboxEvent, frozen=True, kw_only=True):
     limit: int
     retry_at: datetime
     reason: str
+    scope: CircuitScope = "inbox"
+    state: CircuitState = "open"
+    sends: int | None = None  # of which so many failed; None: the failures came in a row
 
 
 class InboxCircuitClosed(InboxEvent, frozen=True, kw_only=True):
-    """The probe went through."""
+    """The probes went through, its time was over, or a person closed it."""
 
     TYPE: ClassVar[str] = "inbox.circuit_closed"
 
     kind: CircuitKind
+    scope: CircuitScope = "inbox"
+    by_person: bool = False
 
 
 class InboxHealthChanged(InboxEvent, frozen=True, kw_only=True):

@@ -56,7 +56,12 @@ STREAM_CONFIG: Final = StreamConfig(
 )
 # What each durable hears (design.md §2); the handlers of a service may take less, the rest is acked unread.
 DURABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "sender": ("reply.*.*", "bounce.*.*", "lead.*.*", "email.confirmed.*", "email.complained.*", "warmup.planned.*"),
+    "sender": (
+        *("reply.*.*", "bounce.*.*", "lead.*.*", "warmup.planned.*"),
+        *("email.confirmed.*", "email.complained.*", "email.opened.*", "email.clicked.*"),
+        *("campaign.resumed.*", "campaign.changed.*", "campaign.archived.*", "campaign.circuit_closed.*"),
+        *("inbox.connected.*", "inbox.resumed.*", "inbox.circuit_closed.*", "inbox.health_changed.*"),
+    ),
     "warmup": ("warmup.received.*", "email.sent.*", "bounce.*.*"),
     "replies": ("warmup.engagement_planned.*",),
     "webhooks": (),  # everything

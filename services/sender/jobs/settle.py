@@ -25,11 +25,9 @@ from services.sender.queries.settle import Return, Settlement
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.verdict import (
     Accepted,
-    Answer,
     Bounced,
     Deferred,
     Failed,
-    NoAnswer,
     Outcome,
     Unknown,
     Verdict,

@@ -194,15 +194,15 @@ WHERE e.team_id = $1
     AND e.held_gate IS NOT NULL
     AND e.held_gate <> 'out_of_office'
 """
-RELEASE_INBOX = """
+RELEASE_INBOXES = """
 UPDATE enrollments AS e
 SET state = 'active', held_until = NULL
 FROM campaign_inboxes AS ci
 WHERE ci.team_id = $1
-    AND ci.inbox_id = $2
+    AND ci.inbox_id = ANY ($2::uuid[])
     AND e.campaign_id = ci.campaign_id
     AND e.state IN ('active', 'held')
-    AND e.held_gate IN ('inbox', 'circuit', 'health')
+    AND e.held_gate IN ('inbox', 'circuit', 'health', 'esp')
 """
 RELEASE_LEAD = """
 UPDATE enrollments AS e
@@ -219,9 +219,9 @@ async def release_campaign(tx: Tx, team_id: UUID, campaign_id: UUID) -> None:
     await tx.execute(RELEASE_CAMPAIGN, team_id, campaign_id)
 
 
-async def release_inbox(tx: Tx, team_id: UUID, inbox_id: UUID) -> None:
-    """The planner looks again at the leads that an inbox held."""
-    await tx.execute(RELEASE_INBOX, team_id, inbox_id)
+async def release_inboxes(tx: Tx, team_id: UUID, inbox_ids: Sequence[UUID]) -> None:
+    """The planner looks again at the leads that these inboxes held."""
+    await tx.execute(RELEASE_INBOXES, team_id, inbox_ids)
 
 
 async def release_lead(tx: Tx, team_id: UUID, lead_id: UUID) -> None:

@@ -23,6 +23,7 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 720,
 RETRY_JITTER = 0.2
 BLOCKED_RETRY_AFTER = timedelta(hours=24)
 OWN_RETRY_AFTER = timedelta(minutes=5)
+SEND_LIMIT_RETRY_AFTER = timedelta(hours=6)  # when the provider's limit frees is the breaker's affair
 DIAGNOSTIC_CHARS = 500
 
 
@@ -59,11 +60,15 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Deferred(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Not accepted, tried again no earlier than `until`; `own` = the fault lies with our side's connection."""
+    """Not accepted, tried again no earlier than `until`.
+
+    `own`: the fault lies with our own mailbox and its server. `replan`: perhaps another inbox fares better.
+    """
 
     until: datetime
     phase: Phase
     own: bool
+    replan: bool = False
     code: int | None
     status: str | None
     diagnostic: str
@@ -118,6 +123,7 @@ _FULL_TEXT = re.compile(r"(?:mailbox|quota|storage)[^.]*(?:full|exceeded|over)|o
 _HARD_STATUS = frozenset(("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"))
 _POLICY_STATUS = frozenset(("5.1.8", "5.4.5"))
 _MESSAGE_STATUS = frozenset(("5.2.3", "5.3.4"))
+_SEND_LIMIT_STATUS = frozenset(("5.4.5", "5.7.705", "5.7.708"))  # Gmail's; Microsoft's
 
 
 def judge(  # noqa: PLR0911 - a table of cases, each with its verdict
@@ -133,6 +139,8 @@ def judge(  # noqa: PLR0911 - a table of cases, each with its verdict
     this = _Try(send_id, attempt, now)
     if outcome.phase == "dot" and 200 <= outcome.code < 300:  # any 2xx accepts, 251 too (RFC 5321 §4.2.1)
         return Accepted(code=outcome.code, status=status, queue_id=queue_id(outcome.text))
+    if is_send_limit(outcome.code, status):
+        return _own(outcome.phase, outcome.code, status, diagnostic, this.after(SEND_LIMIT_RETRY_AFTER))
     if outcome.phase in OWN_PHASES or 400 <= outcome.code < 500:
         return _later(outcome.phase, outcome.code, status, diagnostic, this)
     if 500 <= outcome.code < 600:
@@ -154,15 +162,17 @@ class _Try(msgspec.Struct, frozen=True):
 
 
 def _later(phase: Phase, code: int | None, status: str | None, diagnostic: str, this: _Try) -> Verdict:
-    own = phase in OWN_PHASES
-    if own:
-        until = this.after(OWN_RETRY_AFTER)
-    elif this.attempt > len(RETRY_AFTER):
+    if phase in OWN_PHASES:
+        return _own(phase, code, status, diagnostic, this.after(OWN_RETRY_AFTER))
+    if this.attempt > len(RETRY_AFTER):
         kind: BounceKind = "blocked" if _is_policy(status, diagnostic) else "soft"
         return Bounced(kind=kind, reason="retries_exhausted", code=code, status=status, diagnostic=diagnostic)
-    else:
-        until = this.after(RETRY_AFTER[this.attempt - 1])
-    return Deferred(until=until, phase=phase, own=own, code=code, status=status, diagnostic=diagnostic)
+    until = this.after(RETRY_AFTER[this.attempt - 1])
+    return Deferred(until=until, phase=phase, own=False, code=code, status=status, diagnostic=diagnostic)
+
+
+def _own(phase: Phase, code: int | None, status: str | None, diagnostic: str, until: datetime) -> Deferred:
+    return Deferred(until=until, phase=phase, own=True, code=code, status=status, diagnostic=diagnostic)
 
 
 def _refused(outcome: Answer, status: str | None, diagnostic: str, previous_code: int | None, this: _Try) -> Verdict:
@@ -170,10 +180,15 @@ def _refused(outcome: Answer, status: str | None, diagnostic: str, previous_code
     if kind == "message":
         return Failed(reason=reason, code=outcome.code, status=status, diagnostic=diagnostic)
     if kind == "blocked" and (previous_code is None or previous_code < 500):
-        # The block may be lifted, and the lead is not to blame: once more, a day later (field.md 4.5).
-        until = this.now + BLOCKED_RETRY_AFTER
+        # The block may be lifted, and the lead is not to blame: it goes back, once, for a day (field.md 4.5).
         return Deferred(
-            until=until, phase=outcome.phase, own=False, code=outcome.code, status=status, diagnostic=diagnostic
+            until=this.now + BLOCKED_RETRY_AFTER,
+            phase=outcome.phase,
+            own=False,
+            replan=True,
+            code=outcome.code,
+            status=status,
+            diagnostic=diagnostic,
         )
     return Bounced(kind=kind, reason=reason, code=outcome.code, status=status, diagnostic=diagnostic)
 
@@ -201,6 +216,11 @@ def classify(  # noqa: PLR0911 - the same
 def _is_policy(status: str | None, text: str) -> bool:
     status = status or ""
     return bool(_POLICY_TEXT.search(text)) or status in _POLICY_STATUS or status[1:].startswith(".7.")
+
+
+def is_send_limit(code: int, status: str | None) -> bool:
+    """Whether the provider says that this mailbox has sent enough for now."""
+    return code >= 500 and status in _SEND_LIMIT_STATUS
 
 
 def enhanced_status(text: str) -> str | None:
