@@ -5,6 +5,7 @@ RUN := .venv/.run-installed
 DEV := .venv/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LINES := 400
+TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up demo check format-check lint types imports sizes test bench drill lock
@@ -39,7 +40,7 @@ sizes: # a file holds one idea: at most $(LINES) lines
 	@git ls-files --cached --others --exclude-standard '*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > $(LINES) {print $$2 " has " $$1 " lines, the limit is $(LINES)"; bad = 1} END {exit bad}'
 
 test: $(DEV) ## every test: unit, contract, e2e
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(TEST_WORKERS)
 
 bench: $(DEV) ## benchmarks, as ratios against a bare baseline run beside them
 	$(BIN)/python -m benchmarks

@@ -20,6 +20,8 @@ import asyncpg
 import nats
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - typed, but does not say so
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - the same
 
 from deploy.local.servers import Nats, Postgres
 from libs.schema.migrate import migrate
@@ -31,6 +33,7 @@ MIGRATIONS = Path(__file__).parent.parent / "libs" / "schema" / "migrations"
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 LOCK_TEMPLATE = "SELECT pg_advisory_lock(hashtextextended('coldstream/test-template', 0))"
 TEMPLATE_IS_READY = "SELECT datistemplate FROM pg_database WHERE datname = $1"
+PLATFORMS = frozenset({"test_crash.py", "test_demo.py", "test_up.py"})  # each starts and fills six processes
 # How long an example takes says how busy the machine is, not whether the property holds.
 settings.register_profile("coldstream", deadline=None)
 settings.load_profile("coldstream")
@@ -54,6 +57,18 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.update(started)
         for name in started:
             stack.callback(os.environ.pop, name)
+
+
+class _OnePlatformAtATime(LoadScopeScheduling):
+    """Gives the tests of whole platforms to one worker, first of all: begun last, they would run on alone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "platform" if Path(nodeid.partition("::")[0]).name in PLATFORMS else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How xdist's workers share the tests, whatever `--dist` says."""
+    return _OnePlatformAtATime(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """What the tests of relay, consumers and projections share: events that carry a number, and both ends of the way."""
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from libs.schema.runtime.outbox import record
 from libs.schema.runtime.streams import StreamLink, StreamMessage
 
 TEAM = new_id()
+READ_WITHIN_S = 20.0
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -47,9 +49,20 @@ async def unpublished(owner: Connection) -> int:
 async def on_stream(link: StreamLink) -> list[tuple[int, UUID | None, bytes]]:
     """The whole stream, in the journal's words."""
     messages: list[StreamMessage] = []
-    while page := await link.read(messages[-1].seq + 1 if messages else 1, 1000):
+    while page := await _page(link, messages[-1].seq + 1 if messages else 1):
         messages += page
     return [(message.seq, message.msg_id, message.body) for message in messages]
+
+
+async def _page(link: StreamLink, seq: int) -> list[StreamMessage]:
+    """The next messages; a server that has just come back may leave a request unanswered, so it is asked again."""
+    deadline = time.monotonic() + READ_WITHIN_S
+    while True:
+        try:
+            return await link.read(seq, 1000)
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise
 
 
 @asynccontextmanager

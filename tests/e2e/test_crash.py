@@ -42,11 +42,14 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
     async def kill_at_random(platform: Platform, pool: Pool) -> None:
         listener = await nats.connect(platform.ready.nats_url)  # pyright: ignore[reportUnknownMemberType] - untyped
         await listener.subscribe("email.sent.*", cb=hear)  # pyright: ignore[reportUnknownMemberType] - the same
-        while killed.total() < KILLS:
-            await asyncio.sleep(chance.uniform(0.1, 2.0))
-            victim = chance.choice(VICTIMS)
-            if await kill(platform, pool, victim):
-                killed[victim] += 1
+        try:
+            while killed.total() < KILLS:
+                await asyncio.sleep(chance.uniform(0.1, 2.0))
+                victim = chance.choice(VICTIMS)
+                if await kill(platform, pool, victim):
+                    killed[victim] += 1
+        finally:
+            await listener.close()
 
     heard: list[bytes] = []
 
