@@ -225,6 +225,13 @@ TABLES = (
         where="true",
     ),
     Table(
+        name="recipient_domain",
+        row={"domain": "'{n}.test'"},
+        change="provider",
+        api={"select": "anyone", "insert": "anyone"},
+        where="true",
+    ),
+    Table(
         name="sequence_version",
         row={
             "id": "'{id}'",
