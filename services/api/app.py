@@ -22,6 +22,7 @@ from services.api.routes import (
     campaigns,
     domains,
     explain,
+    forecast,
     inboxes,
     leads,
     results,
@@ -43,6 +44,7 @@ ROUTERS = (
     sequences.router,
     results.router,
     explain.router,
+    forecast.router,
 )
 _CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
 

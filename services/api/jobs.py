@@ -15,8 +15,10 @@ from libs.schema.runtime.db import transaction
 from libs.schema.runtime.outbox import record
 from libs.schema.runtime.service import Runtime
 from libs.schema.secrets import SecretError, open_secret, seal_secret
+from services.api.dns import Resolver
 from services.api.oauth import Client, Endpoints, Failed, Gone, Granted, Provider
-from services.api.queries import gate, oauth
+from services.api.queries import gate, oauth, providers
+from services.api.rules.providers import known_provider, provider_of
 from services.api.rules.tokens import RENEW_AT, wait_s
 
 KEEP_ANSWERS = timedelta(hours=24)
@@ -25,6 +27,11 @@ REFRESHES: Final = Counter("coldstream_oauth_refreshes_total", "Access tokens as
 TOKENS_AT_ONCE = 10
 CLAIM_S = 60.0  # four times as long as a conversation may take
 REAUTH_REQUIRED = "reauth_required"
+KEEP_PROVIDER = timedelta(days=7)  # design.md §5.1 asks at import and keeps what it heard
+ASK_AGAIN = timedelta(days=1)
+DOMAINS_AT_ONCE = 50
+CLAIM_DOMAINS = timedelta(minutes=5)  # longer than name servers can keep so many questions waiting
+QUESTIONS_AT_ONCE = 10
 
 
 async def forget_answers(runtime: Runtime) -> bool:
@@ -86,6 +93,44 @@ async def _settle(runtime: Runtime, due: oauth.Due, answer: Granted | Gone | Fai
                     event = InboxDisconnected(inbox_id=due.id, reason=REAUTH_REQUIRED)
                     await record(tx, due.team_id, event, by="api", at=runtime.clock.now())
                 return is_current
+
+
+async def resolve_providers(runtime: Runtime, resolver: Resolver) -> bool:
+    """Asks who runs the mail of domains that are new or known for too long; True while there may be more.
+
+    Who cannot be asked about stays unknown for a day, and an unknown provider suits every inbox. Ends with the process:
+    what was claimed and not asked comes again.
+    """
+    now = runtime.clock.now()
+    async with transaction(runtime.pool) as tx:
+        domains = await providers.claim_domains(
+            tx, now - ASK_AGAIN, now - KEEP_PROVIDER, CLAIM_DOMAINS, DOMAINS_AT_ONCE
+        )
+    if not domains:
+        return False
+    turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+    asking = asyncio.gather(*(_provider_of(domain, resolver, turns) for domain in domains))
+    told = asyncio.create_task(runtime.stopping.wait())
+    try:
+        await asyncio.wait({asking, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            return False
+        answers = dict(zip(domains, asking.result(), strict=True))
+    finally:
+        told.cancel()
+        asking.cancel()
+    async with transaction(runtime.pool) as tx:
+        await providers.store_providers(tx, now, answers)
+    runtime.log.info("domains.resolved", count=len(answers), unknown=list(answers.values()).count(None))
+    return len(domains) == DOMAINS_AT_ONCE
+
+
+async def _provider_of(domain: str, resolver: Resolver, turns: asyncio.Semaphore) -> str | None:
+    if known := known_provider(domain):
+        return known
+    async with turns:
+        exchangers = await resolver.mail_exchangers(domain)
+    return None if exchangers is None else provider_of(exchangers)
 
 
 def _sealed(runtime: Runtime, due: oauth.Due, column: str, plain: str) -> str:

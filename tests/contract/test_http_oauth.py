@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +11,18 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.local.ca import certificates
 from libs.schema.events import open_envelope
 from libs.schema.runtime.network import tls_context
 from libs.schema.secrets import open_secret
 from services.api import jobs, oauth
 from services.api.jobs import refresh_tokens
-from services.api.oauth import Client, Endpoints, Failed, Gone, Granted, clients_of
+from services.api.oauth import Endpoints, Granted
 from services.api.rules.tokens import wait_s
-from services.api.settings import ApiSettings
 from tests.contract.http_rig import Caller, Rig, expect, inbox_body, rig_on
-from tests.contract.token_endpoint import HANG, Answer, TokenEndpoint, token_endpoint
-from tests.support import PEPPER, SECRET_KEY, eventually
+from tests.contract.token_endpoint import HANG, LOOPBACK, Answer, TokenEndpoint, client_of, token_endpoint
+from tests.support import SECRET_KEY, eventually
 
 GRANT = {"refresh_token": "refresh-canary", "scope": "https://mail.google.com/"}
-LOOPBACK = ("127.0.0.0/8",)
 WORKERS = 20
 
 
@@ -47,10 +43,6 @@ async def caller(rig: Rig) -> Caller:
     """A fresh team's; the mailboxes of the tests before are never due again."""
     await rig.owner.execute("UPDATE inboxes SET oauth_refresh_at = NULL")
     return await rig.team()
-
-
-def client_of(provider: TokenEndpoint, url: str | None = None) -> Client:
-    return Client(client_id="us", client_secret="secret-canary", token_url=url or provider.url)
 
 
 async def refresh(rig: Rig, provider: TokenEndpoint) -> bool:
@@ -361,48 +353,3 @@ async def test_a_refresh_token_sealed_with_another_key_asks_for_a_person(
     await refresh(rig, provider)
     assert provider.asked == []
     assert (await caller.get(f"/v1/inboxes/{inbox_id}"))["reauth_required"] is True
-
-
-# -- the way there ----------------------------------------------------------------------------------------------------
-
-
-async def test_the_house_itself_is_no_provider(provider: TokenEndpoint) -> None:
-    answer = await Endpoints(tls_context(None), allow=()).refresh(client_of(provider), "r", None)
-    assert (answer, provider.asked) == (Failed(reason="forbidden_address"), [])
-
-
-async def test_the_name_is_asked_for_in_tls_and_host_and_must_be_certified(tmp_path: Path) -> None:
-    kept = certificates(tmp_path)
-    async with token_endpoint(kept.server_context()) as provider:
-        client = client_of(provider, f"https://localhost:{provider.port}/token")
-        trusting = Endpoints(tls_context(str(kept.ca_file)), allow=(*LOOPBACK, "::1/128"))
-        assert isinstance(await trusting.refresh(client, "r", None), Granted)
-        assert (provider.hosts, provider.server_names) == ([f"localhost:{provider.port}"], ["localhost"])
-        strict = Endpoints(tls_context(None), allow=(*LOOPBACK, "::1/128"))
-        assert await strict.refresh(client, "r", None) == Failed(reason="ConnectError")
-        assert len(provider.asked) == 1
-
-
-async def test_gone_is_said_of_client_errors_only(provider: TokenEndpoint) -> None:
-    endpoints = Endpoints(tls_context(None), allow=LOOPBACK)
-    provider.answers = [(500, {"error": "invalid_grant"}), (401, {"error": "invalid_grant"})]
-    assert await endpoints.refresh(client_of(provider), "r", None) == Failed(reason="500")
-    assert await endpoints.refresh(client_of(provider), "r", None) == Gone(reason="invalid_grant")
-
-
-def test_the_providers_are_those_that_the_operator_named() -> None:
-    settings = ApiSettings(
-        database_url="postgresql://x",
-        nats_url="nats://x",
-        secret_key=SECRET_KEY,
-        pepper=PEPPER,
-        microsoft_client_id="us",
-        microsoft_tenant="acme.test",
-    )
-    assert clients_of(settings) == {
-        "microsoft": Client(
-            client_id="us",
-            client_secret=None,
-            token_url="https://login.microsoftonline.com/acme.test/oauth2/v2.0/token",
-        )
-    }

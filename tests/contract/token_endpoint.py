@@ -9,7 +9,10 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from services.api.oauth import Client
+
 HANG = "hang"
+LOOPBACK = ("127.0.0.0/8",)
 Answer = tuple[int, dict[str, Any] | bytes] | str
 
 
@@ -75,3 +78,8 @@ async def token_endpoint(tls: ssl.SSLContext | None = None) -> AsyncGenerator[To
         endpoint.end()
         server.close()
         await server.wait_closed()
+
+
+def client_of(provider: TokenEndpoint, url: str | None = None) -> Client:
+    """What we are to the provider."""
+    return Client(client_id="us", client_secret="secret-canary", token_url=url or provider.url)

@@ -1,7 +1,7 @@
 -- owner: api
 -- why:   OAuth mailboxes: when a token is renewed, which version of a mailbox's credentials this is, and that a person must consent
---        again (reliability.md §2.5)
--- locks: ACCESS EXCLUSIVE on inboxes for new columns with constant defaults: no rewrite
+--        again (reliability.md §2.5); which domains the resolver asks about next
+-- locks: ACCESS EXCLUSIVE on inboxes for new columns with constant defaults: no rewrite; SHARE on recipient_domain, new and empty
 
 ALTER TABLE inboxes
     -- Raised with every change of the credentials: a worker that refreshed an older version stores nothing.
@@ -19,3 +19,7 @@ GRANT UPDATE (cred_version, oauth_refresh_at, oauth_failures, reauth_required) O
 GRANT SELECT (cred_version, oauth_refresh_at, oauth_failures, reauth_required),
     UPDATE (cred_version, oauth_refresh_at, oauth_failures, reauth_required, status, status_reason)
     ON inboxes TO coldstream_api;
+
+-- Unknown ones are asked about again after a day, known ones after a week; each tick looks for the oldest.
+CREATE INDEX idx_recipient_domain_unknown ON recipient_domain(resolved_at) WHERE provider IS NULL;
+CREATE INDEX idx_recipient_domain_known ON recipient_domain(resolved_at) WHERE provider IS NOT NULL;

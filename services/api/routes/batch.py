@@ -1,6 +1,7 @@
 """Up to 1,000 leads in one request, with a verdict for each row: one bad row loses nothing else.
 
-Four statements whatever the number of rows: who is suppressed, who is written, who was left as he was, what is told.
+Five statements whatever the number of rows: who is suppressed, who is written, where their mail is, who was left as he
+was, what is told.
 """
 
 from typing import Any
@@ -10,12 +11,13 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from libs.planning.domains import domain_of
 from libs.schema.events.lead import LeadImported
 from libs.schema.ids import lead_key
 from libs.schema.runtime.outbox import record
 from services.api.bodies.leads import LeadBatch, LeadIn
 from services.api.problems import not_found
-from services.api.queries import leads, suppressions
+from services.api.queries import leads, recipients, suppressions
 from services.api.responses import answer, problems, shows
 from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.verdicts import BatchResult, RowFault, RowResult
@@ -95,6 +97,7 @@ async def _write(at: Scope, body: LeadBatch, wanted: dict[str, tuple[int, LeadIn
     written = await leads.upsert_leads(
         at.tx, at.team_id, body.lead_list_id, rows, at.now, update=body.on_existing == "update"
     )
+    await recipients.add_domains(at.tx, (domain_of(address) for address in wanted))
     known = await leads.find_lead_ids(at.tx, at.team_id, [address for address in wanted if address not in written])
     # Completed leads too: a new value may fill the gap that held an email back.
     events = [LeadImported(lead_id=lead_id, lead_list_id=body.lead_list_id) for lead_id in written.values()]
