@@ -1,4 +1,4 @@
-"""Wiring of analytics: one projection over the whole stream, and two jobs. Never decides, only puts together."""
+"""Wiring of analytics: one projection over the whole stream, and three jobs. Never decides, only puts together."""
 
 from functools import partial
 
@@ -25,6 +25,7 @@ async def build(settings: Settings) -> Service:
         loops=(
             # For display only (caps count the ledger), so some seconds late is early enough.
             Loop(name="refresh_inboxes", tick=partial(jobs.refresh_inboxes, runtime), idle_s=5.0),
+            Loop(name="judge_tests", tick=jobs.Judge(runtime).judge_tests, idle_s=30.0),
             Loop(name="make_months", tick=partial(jobs.make_months, runtime), idle_s=3600.0),
         ),
     )

@@ -228,7 +228,10 @@ class Variant(Resource, frozen=True, kw_only=True):
 
 
 class Step(Resource, frozen=True, kw_only=True):
-    """A step of a campaign's sequence; its id survives edits. An empty subject stays in the first step's thread."""
+    """A step of a campaign's sequence; its id survives edits. An empty subject stays in the first step's thread.
+
+    `no_difference`: its A/B test ran long enough and found no arm that is better.
+    """
 
     id: UUID
     campaign_id: UUID
@@ -241,6 +244,7 @@ class Step(Resource, frozen=True, kw_only=True):
     sent_count: int = 0
     opened_count: int = 0
     replied_count: int = 0
+    no_difference: bool = False
     variants: list[Variant] = []
 
 

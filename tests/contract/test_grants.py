@@ -50,7 +50,7 @@ SHARED = {
         "bounced_count", "unsubscribed_count",
     },
     ("campaign_inboxes", "analytics"): {"sent_count"},
-    ("sequences", "analytics"): {"sent_count", "opened_count", "replied_count"},
+    ("sequences", "analytics"): {"sent_count", "opened_count", "replied_count", "no_difference"},
     ("sequence_variants", "analytics"): {"sent_count", "opened_count", "replied_count", "is_winner"},
     ("emails", "analytics"): {"open_count", "click_count"},
     # A person's triage of a reply.

@@ -92,6 +92,23 @@ class CampaignCircuitClosed(CampaignEvent, frozen=True, kw_only=True):
     by_person: bool = False
 
 
+class CampaignVariantWon(CampaignEvent, frozen=True, kw_only=True):
+    """An arm of a step's A/B test is the best, and surely enough: new mails of the step go to it alone.
+
+    The three lists say of each arm, in their order, how many of its mails were old enough and how many were answered.
+    """
+
+    TYPE: ClassVar[str] = "campaign.variant_won"
+
+    step_id: UUID
+    variant_id: UUID
+    probability: float
+    expected_loss: float  # of the reply rate
+    arm_ids: list[UUID]
+    arm_sent: list[int]
+    arm_replied: list[int]
+
+
 register(
     CampaignScheduled,
     CampaignActivated,
@@ -100,6 +117,7 @@ register(
     CampaignCompleted,
     CampaignArchived,
     CampaignChanged,
+    CampaignVariantWon,
     CampaignCircuitOpened,
     CampaignCircuitClosed,
 )

@@ -1,6 +1,6 @@
--- owner: api (sequence_variants, sequence_version), analytics (is_winner), sender (enrollments)
+-- owner: api (sequence_variants, sequence_version), analytics (verdicts on A/B tests), sender (enrollments)
 -- why:   an arm of a test is its words, so an edited one is another arm; leads may move to a newer version of their steps
--- locks: ACCESS EXCLUSIVE on sequence_variants and sequence_version for a new column each, no rewrite; SHARE on
+-- locks: ACCESS EXCLUSIVE on sequences, sequence_variants, sequence_version for a new column each, no rewrite; SHARE on
 --        sequence_variants, enrollments and email_outcome while their indexes are built
 
 -- Archived like a step, since versions and emails name variants: the counts of other words are never mixed with its own.
@@ -18,5 +18,8 @@ ALTER TABLE sequence_version ADD COLUMN moves_leads BOOLEAN NOT NULL DEFAULT FAL
 CREATE INDEX idx_sequence_version_moves ON sequence_version(campaign_id, version) WHERE moves_leads;
 CREATE INDEX idx_enrollments_version ON enrollments(campaign_id, sequence_version) WHERE state IN ('active', 'held');
 
+-- An A/B test that ran long enough to find a winner worth having, and found none.
+ALTER TABLE sequences ADD COLUMN no_difference BOOLEAN NOT NULL DEFAULT FALSE;
+GRANT UPDATE (no_difference) ON sequences TO coldstream_analytics;
 -- What became of each arm's mails (analytics/queries/arms.py).
 CREATE INDEX idx_email_outcome_variant ON email_outcome(variant_id) WHERE variant_id IS NOT NULL;

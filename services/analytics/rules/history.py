@@ -52,6 +52,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         campaign.CampaignCompleted,
         campaign.CampaignArchived,
         campaign.CampaignChanged,
+        campaign.CampaignVariantWon,
         email.EmailCancelled,
         email.EmailFailed,
         email.EmailUnknown,

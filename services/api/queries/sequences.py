@@ -13,7 +13,7 @@ from services.api.rules.impact import Standing, Waiting
 
 LIST_STEPS = """
 SELECT id, campaign_id, step_number, delay_days, delay_hours, subject, body, conditions, sent_count, opened_count,
-    replied_count
+    replied_count, no_difference
 FROM sequences
 WHERE team_id = $1
     AND campaign_id = $2
