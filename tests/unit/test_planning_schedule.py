@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.planning import schedule
+from libs.planning.budget import ramp_limit
 from libs.planning.diary import Inbox, Team
-from libs.planning.schedule import Due, Held, Slot, gap_before, plan
+from libs.planning.schedule import Due, Held, Planner, Slot, gap_before, plan
 from libs.planning.windows import (
     DAYS,
     Window,
@@ -29,6 +30,7 @@ WORKDAYS = frozenset(DAYS[:5])
 ALWAYS = Window(days=frozenset(DAYS), zone="UTC")
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+HOUR_GATES = tuple(gate for gate in schedule.SLOT_GATES if gate not in ("due", "out_of_office"))
 
 
 def id_of(name: str) -> UUID:
@@ -129,10 +131,16 @@ def test_what_is_open_together_is_open_in_each(several: list[Window], naive: dat
             assert any(b <= begin and end <= e for b, e in alone)
 
 
+DOMAINS = (None, "one.test", "two.test")
+
+
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[Due], list[Inbox], Team, datetime]:
-    now = MONDAY + timedelta(minutes=draw(st.integers(0, 3 * 24 * 60)))
+    # Around the nights in which clocks change in spring and autumn, and in a week in which none does.
+    first = draw(st.sampled_from([MONDAY, datetime(2026, 3, 7, 8, tzinfo=UTC), datetime(2026, 10, 31, 8, tzinfo=UTC)]))
+    now = first + timedelta(minutes=draw(st.integers(0, 3 * 24 * 60)))
     past = st.integers(0, 25 * 3600).map(lambda s: now - timedelta(seconds=s))
+    days = st.lists(st.integers(0, 40).map(lambda n: (now - timedelta(days=n)).date()), max_size=5)
     inboxes = [
         an_inbox(
             name,
@@ -143,38 +151,59 @@ def situations(draw: st.DrawFn) -> tuple[list[Due], list[Inbox], Team, datetime]
             min_delay_s=draw(st.integers(0, 900)),
             max_delay_s=draw(st.integers(0, 1800)),
             busy=tuple(draw(st.lists(past, max_size=3))),
+            sending_days=draw(st.none() | days),
         )
         for name in ("a", "b")
     ]
     ids = [inbox.inbox_id for inbox in inboxes]
+    hours = [(ALWAYS,), (ALWAYS, draw(windows)), (draw(windows), draw(windows))]
     leads = [
         a_lead(
             number,
             follows_up=draw(st.booleans()),
             due_at=now + timedelta(minutes=draw(st.integers(-600, 600))),
             inbox_ids=tuple(draw(st.sampled_from([ids[:1], ids[1:], ids]))),
+            spill_ids=tuple(draw(st.sampled_from([(), ids[:1]]))),
+            windows=draw(st.sampled_from(hours)),
+            domain=draw(st.sampled_from(DOMAINS)),
+            contacted_at=draw(st.none() | past),
         )
         for number in range(draw(st.integers(0, 25)))
     ]
-    return leads, inboxes, a_team(draw(st.integers(0, 20))), now
+    team = msgspec.structs.replace(
+        a_team(draw(st.integers(0, 20))),
+        follow_up_share=draw(st.integers(0, 100)),
+        contact_gap=timedelta(hours=draw(st.integers(0, 40))),
+        domain_daily_limit=draw(st.integers(0, 3)),
+        domain_gap=timedelta(minutes=draw(st.integers(0, 90))),
+        domain_mails={"one.test": [(ids[0], draw(past)), (ids[1], draw(past))]},
+    )
+    return leads, inboxes, team, now
 
 
-@settings(max_examples=60, deadline=None)
+Case = tuple[list[Due], list[Inbox], Team, datetime]
+
+
+@settings(max_examples=40, deadline=None)
 @given(situations())
-def test_no_slot_lies_outside_a_window_or_over_a_cap_or_too_close(
-    case: tuple[list[Due], list[Inbox], Team, datetime],
-) -> None:
+def test_no_slot_lies_outside_a_window_or_over_a_cap_or_too_close(case: Case) -> None:
     leads, inboxes, team, now = case
+    due = {lead.enrollment_id: lead for lead in leads}
     placed = slots(plan(leads, inboxes, team, now))
     for inbox in inboxes:
-        given_out = sorted(slot.at for slot in placed if slot.inbox_id == inbox.inbox_id)
-        for at in given_out:
-            assert next_open([inbox.window], at) == at
-            assert now <= at <= now + schedule.HORIZON
+        ours = [slot for slot in placed if slot.inbox_id == inbox.inbox_id]
+        given_out = sorted(slot.at for slot in ours)
+        for slot in ours:
+            assert next_open((*due[slot.enrollment_id].windows, inbox.window), slot.at) == slot.at
+            assert now <= slot.at <= schedule.round_of(now) + schedule.HORIZON
         busy = sorted([*inbox.busy, *given_out])
         for at in given_out:
             begin, end = day_bounds(at, inbox.window.zone)
-            assert bisect_left(busy, end) - bisect_left(busy, begin) <= inbox.daily_limit
+            on_that_day = bisect_left(busy, end) - bisect_left(busy, begin)
+            assert on_that_day <= inbox.daily_limit
+            if inbox.sending_days is not None:
+                cold_days = [*inbox.sending_days, *(local_date(each, inbox.window.zone) for each in given_out)]
+                assert on_that_day <= ramp_limit(cold_days, local_date(at, inbox.window.zone))
             index = busy.index(at)
             for limit, span in ((inbox.hourly_limit, HOUR), (inbox.rolling_limit, DAY)):
                 for first in range(max(0, index - limit), min(index, len(busy) - limit - 1) + 1):
@@ -184,16 +213,49 @@ def test_no_slot_lies_outside_a_window_or_over_a_cap_or_too_close(
         assert sum(local_date(slot.at, team.zone) == day for slot in placed) <= team.daily_limit
 
 
+@settings(max_examples=40, deadline=None)
+@given(situations())
+def test_no_company_and_no_person_hears_from_the_team_more_than_it_wants(case: Case) -> None:
+    leads, inboxes, team, now = case
+    due = {lead.enrollment_id: lead for lead in leads}
+    placed = slots(plan(leads, inboxes, team, now))
+    for slot in placed:
+        contacted_at = due[slot.enrollment_id].contacted_at
+        assert contacted_at is None or slot.at >= contacted_at + team.contact_gap
+    for domain in filter(None, DOMAINS):
+        ours = [(slot.inbox_id, slot.at) for slot in placed if due[slot.enrollment_id].domain == domain]
+        mails = [*ours, *team.domain_mails.get(domain, ())]
+        for inbox_id, at in ours:
+            if team.domain_daily_limit:
+                same_day = [each for _, each in mails if local_date(each, team.zone) == local_date(at, team.zone)]
+                assert len(same_day) <= team.domain_daily_limit
+            apart = [abs(at - other) for by, other in mails if by == inbox_id and other != at]
+            assert all(each >= team.domain_gap for each in apart)
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations())
+def test_what_the_gates_say_of_a_slot_is_open_and_of_any_instant_in_their_order(case: Case) -> None:
+    leads, inboxes, team, now = case
+    before = Planner(inboxes, team, now)
+    for one in [before.place(lead) for lead in leads[:1]]:
+        readings = Planner(inboxes, team, now).readings(leads[0], inboxes[0].inbox_id, now)
+        assert [reading.gate for reading in readings] == list(HOUR_GATES)
+        if isinstance(one, Slot):
+            at_slot = Planner(inboxes, team, now).readings(leads[0], one.inbox_id, one.at)
+            assert [reading.gate for reading in at_slot if reading.hold] == []
+
+
 @settings(max_examples=20, deadline=None)
 @given(situations())
-def test_the_same_inputs_give_the_same_second(case: tuple[list[Due], list[Inbox], Team, datetime]) -> None:
+def test_the_same_inputs_give_the_same_second(case: Case) -> None:
     leads, inboxes, team, now = case
     assert plan(leads, inboxes, team, now) == plan(list(reversed(leads)), list(reversed(inboxes)), team, now)
 
 
 @settings(max_examples=20, deadline=None)
 @given(situations())
-def test_nobody_is_lost_between_slots_and_holds(case: tuple[list[Due], list[Inbox], Team, datetime]) -> None:
+def test_nobody_is_lost_between_slots_and_holds(case: Case) -> None:
     leads, inboxes, team, now = case
     placed = plan(leads, inboxes, team, now)
     assert sorted(one.enrollment_id for one in placed) == sorted(due.enrollment_id for due in leads)
