@@ -1,6 +1,7 @@
 """Mails written per second of one core, against the standard library's EmailMessage writing the same headers and parts.
 
-Bare neither guards its values nor keeps identifiers from being encoded; ours does both.
+Bare neither guards its values nor keeps identifiers from being encoded; ours does both. Signing stands against the bare
+signature of one hash with the same key.
 """
 
 import time
@@ -9,11 +10,17 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.world import BODY
 from libs.planning.render import Content
+from services.sender.rules import dkim
+from services.sender.rules.dkim import Signer, SigningKey
 from services.sender.rules.message import Headers, build
 from tests.support import EPOCH
 
@@ -31,9 +38,46 @@ Mail = tuple[Headers, Content]
 
 
 async def run(ground: Ground, scale: Scale) -> list[Row]:
-    """A row for each kind of mail."""
+    """A row for each kind of mail, then one for each kind of key."""
     _ = ground
-    return [await _row(kind, content, scale) for kind, content in KINDS.items()]
+    rows = [await _row(kind, content, scale) for kind, content in KINDS.items()]
+    return [*rows, *[await _signing_row(name, key, scale) for name, key in _keys().items()]]
+
+
+def _keys() -> dict[str, SigningKey]:
+    return {
+        "RSA-2048": rsa.generate_private_key(65537, 2048),
+        "Ed25519": ed25519.Ed25519PrivateKey.generate(),
+    }
+
+
+async def _signing_row(name: str, key: SigningKey, scale: Scale) -> Row:
+    content = build(_headers(0), _CONTENT).content
+    signer = Signer(domain="acme.test", selector="s1", key=key)
+    digest = bytes(32)
+    mails = scale.size(500, 20)
+
+    async def ours() -> float:
+        return _calls(mails, lambda: dkim.signed(content, signer, EPOCH))
+
+    def alone() -> bytes:
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(digest, PKCS1v15(), Prehashed(SHA256()))
+        return key.sign(digest)
+
+    async def bare() -> float:
+        return _calls(mails, alone)
+
+    pair = await compare(ours, bare, scale)
+    return Row(
+        bench="message",
+        what=f"DKIM {name}, one core",
+        unit="mails/s",
+        ours=pair.ours,
+        bare=pair.bare,
+        ratio=pair.ratio,
+        note=f"µs a mail: {1e6 / pair.ours:.0f}, of which the signature itself {1e6 / pair.bare:.0f}",
+    )
 
 
 async def _row(kind: str, content: Content, scale: Scale) -> Row:
@@ -56,6 +100,13 @@ async def _row(kind: str, content: Content, scale: Scale) -> Row:
         goal=GOAL,
         note=f"µs a mail: ours {1e6 / pair.ours:.0f}, EmailMessage {1e6 / pair.bare:.0f}",
     )
+
+
+def _calls(times: int, call: Callable[[], bytes]) -> float:
+    started = time.process_time()
+    for _ in range(times):
+        call()
+    return times / (time.process_time() - started)
 
 
 def _rate(mails: Sequence[Mail], write: Callable[[Headers, Content], bytes]) -> float:

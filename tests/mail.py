@@ -7,6 +7,7 @@ from email.message import EmailMessage
 
 from hypothesis import strategies as st
 
+from libs.planning.render import Content
 from services.sender.rules.message import Headers
 
 HEADERS = Headers(
@@ -34,6 +35,7 @@ texts = st.lists(st.sampled_from(_TRAPS), max_size=40).map("".join) | st.text(
     st.characters(exclude_categories=()), max_size=1200
 )
 
+contents = st.builds(Content, subject=texts, text=texts, html=st.none() | texts)
 stored = texts.map(lambda text: re.sub("[\0\ud800-\udfff]", "", text))  # what a row of the database can hold
 
 

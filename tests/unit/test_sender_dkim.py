@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from libs.planning.render import Content
 from services.sender.rules.dkim import SIGNED, Signer, read_key, signed
 from services.sender.rules.message import build
-from tests.mail import HEADERS, check_wire, parse, texts
+from tests.mail import HEADERS, check_wire, contents, parse, texts
 
 ALGORITHMS = ("rsa-sha256", "ed25519-sha256")
 CONTENT = Content(subject="Hello", text="A word with you?\n")
@@ -48,11 +48,11 @@ def is_accepted(raw: bytes, record: bytes) -> bool:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @settings(max_examples=40, deadline=None)
-@given(name=texts, subject=texts, text=texts, html=texts)
-def test_whatever_is_written_its_signature_holds(algorithm: str, name: str, subject: str, text: str, html: str) -> None:
+@given(name=texts, content=contents)
+def test_whatever_is_written_its_signature_holds(algorithm: str, name: str, content: Content) -> None:
     signer, record = key_of(algorithm)
     headers = msgspec.structs.replace(HEADERS, sender_name=name, in_reply_to="<a@b.test>", references=["<a@b.test>"])
-    raw = signed(build(headers, Content(subject=subject, text=text, html=html)).content, signer, HEADERS.date)
+    raw = signed(build(headers, content).content, signer, HEADERS.date)
     check_wire(raw)
     assert parse(raw).keys()[0] == "DKIM-Signature"
     assert is_accepted(raw, record)

@@ -34,9 +34,7 @@ SIGNED = (
     "Feedback-ID",
 )
 _FIELD_END = re.compile(rb"\r\n(?![\t ])")
-_SPACES = re.compile(rb"[\t ]+")
-_FOLDS = re.compile(rb"(?:\r\n)?[\t ]+")
-_LINE_END_SPACES = re.compile(rb"[\t ]+(?=\r\n)")
+_SPACES = re.compile(rb"[\t ]{2,}|\t")
 _CHUNK = 72  # base64 on a line
 
 SigningKey: TypeAlias = RSAPrivateKey | Ed25519PrivateKey
@@ -90,12 +88,12 @@ def _sign(key: SigningKey, text: bytes) -> bytes:
 
 
 def _relaxed_field(field: bytes) -> bytes:
-    """RFC 6376 §3.4.2."""
+    """RFC 6376 §3.4.2; the builder writes no white space but spaces, tabs and folds."""
     name, _, value = field.partition(b":")
-    return name.lower().strip() + b":" + _FOLDS.sub(b" ", value).strip()
+    return name.lower() + b":" + b" ".join(value.split())
 
 
 def _relaxed_body(body: bytes) -> bytes:
     """RFC 6376 §3.4.4."""
-    lines = _SPACES.sub(b" ", _LINE_END_SPACES.sub(b"", body)).rstrip(b"\r\n")
+    lines = _SPACES.sub(b" ", body).replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
     return lines + b"\r\n" if lines else b""
