@@ -54,8 +54,8 @@ async def put_sequences(
     answer says what would happen to them, and nothing is written.
     """
     campaign = await lock(at, campaign_id, if_match)
-    if not body.sequences and campaign.status == "active":
-        raise Problem("wrong_state", "an active campaign needs at least one step; pause it first")
+    if not body.sequences and campaign.status in {"active", "scheduled"}:
+        raise Problem("wrong_state", "an active or scheduled campaign needs at least one step; pause it first")
     if dry_run:
         return answer(await impact_of(at, campaign, body), etag=etag(campaign.revision))
     await save_steps(at, campaign_id, body.sequences)
