@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.planning.render import LEAD_FIELDS
 from libs.schema.ids import normalise_address
-from services.api.rules import addresses, readiness, templates, text, windows
+from services.api.rules import addresses, templates, text, windows
 from services.api.rules.text import Refused
 
 ANY_TEXT = st.text(st.characters(), max_size=40)
@@ -201,13 +201,34 @@ def test_a_zone_that_is_not_in_the_zone_data_is_refused(value: str) -> None:
 
 
 @given(st.times(), st.times())
-def test_a_window_is_open_exactly_when_it_starts_before_it_ends(start: time, end: time) -> None:
+@example(time(9), time(9))
+def test_a_window_may_run_over_midnight_and_must_not_be_empty(start: time, end: time) -> None:
     try:
         windows.check_window(start, end)
     except Refused:
-        assert start >= end
+        assert start == end
     else:
-        assert start < end
+        assert start != end
+
+
+@given(st.times())
+def test_every_time_of_day_can_be_written(at: time) -> None:
+    assert windows.wall_time(f"{at:%H:%M}") == f"{at:%H:%M}"
+
+
+@pytest.mark.parametrize("value", ["25:00", "9:00", "09:60", "09:00:60", "", "09:00Z", "noon"])
+def test_what_no_clock_shows_is_refused(value: str) -> None:
+    assert code_of(windows.wall_time, value) == "time"
+
+
+def test_holidays_are_of_a_country_that_has_some() -> None:
+    assert (windows.country("de"), windows.country("US")) == ("DE", "US")
+    assert code_of(windows.country, "XX") == "holidays"
+
+
+def test_days_to_skip_come_in_order_and_once() -> None:
+    assert windows.dates(["2026-12-24", "2026-05-01", "2026-12-24"]) == ["2026-05-01", "2026-12-24"]
+    assert code_of(windows.dates, ["2026-02-30"]) == "date"
 
 
 @pytest.mark.parametrize("value", ["2026-02-30", "1700000000", "9999-01-01", "2026-3-2", "2026-03-02T00:00:00Z", "x"])
@@ -218,36 +239,3 @@ def test_a_day_that_is_not_in_the_calendar_is_refused(value: str) -> None:
 @given(st.dates(date(2000, 1, 1), date(2099, 12, 31)))
 def test_a_written_day_is_that_day(day: date) -> None:
     assert windows.written_date(day.isoformat()) == day
-
-
-def test_weekends_add_to_the_days_where_they_are_on() -> None:
-    assert windows.sending_days(["mon"], weekends_enabled=True) == {"mon", "sat", "sun"}
-    assert windows.sending_days(["mon"], weekends_enabled=False) == {"mon"}
-
-
-# -- readiness --------------------------------------------------------------------------------------------------------
-
-
-READY: dict[str, Any] = {
-    "has_address": True,
-    "has_leads": True,
-    "has_steps": True,
-    "campaign_days": ["mon"],
-    "inbox_days": [["sun"], ["mon", "tue"]],
-}
-
-
-@pytest.mark.parametrize(
-    ("lack", "code"),
-    [
-        ({"has_address": False}, "no_physical_address"),
-        ({"has_leads": False}, "no_leads"),
-        ({"has_steps": False}, "no_steps"),
-        ({"inbox_days": []}, "no_inbox"),
-        ({"inbox_days": [["sat"], ["sun"]]}, "empty_window"),
-        ({"campaign_days": []}, "empty_window"),
-    ],
-)
-def test_each_lack_keeps_a_campaign_from_starting(lack: dict[str, Any], code: str) -> None:
-    assert readiness.missing(**READY) == []
-    assert [reason.code for reason in readiness.missing(**(READY | lack))] == [code]

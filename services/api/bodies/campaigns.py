@@ -7,7 +7,21 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from libs.planning.sequence import Action, ConditionType
 from libs.schema.events.reply import Intent
-from services.api.bodies.fields import Body, Days, Flag, Name, Passage, Subject, Text, Zone, finding, unchanged
+from services.api.bodies.fields import (
+    Body,
+    Country,
+    Dates,
+    Days,
+    Flag,
+    Name,
+    Passage,
+    Subject,
+    Text,
+    WallTime,
+    Zone,
+    finding,
+    unchanged,
+)
 from services.api.rules.text import Refused
 from services.api.rules.windows import DAYS
 
@@ -18,8 +32,15 @@ MAX_INBOXES = 500
 InboxIds = Annotated[list[UUID], Field(max_length=MAX_INBOXES)]
 
 
+Score = Annotated[int, Field(strict=True, ge=0, le=100)]
+Matching = Literal["prefer", "strict"]
+
+
 class CampaignSettings(Body):
-    """When a campaign sends, when it stops, what it counts; `inline_css` puts `<style>` rules at their elements."""
+    """When a campaign sends, when it stops, what it counts; `inline_css` puts `<style>` rules at their elements.
+
+    The lead's own window is kept where its time zone is known; one that ends before it starts runs over midnight.
+    """
 
     timezone: Zone = "America/New_York"
     send_days: Days = Field(default_factory=lambda: list(DAYS[:5]))
@@ -29,7 +50,13 @@ class CampaignSettings(Body):
     track_clicks: Flag = False
     inline_css: Flag = True
     esp_matching: Flag = True
-    min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = 70
+    esp_matching_mode: Matching = "prefer"
+    min_health_score: Score = 70
+    send_in_lead_timezone: Flag = True
+    lead_window_start: WallTime = "09:00"
+    lead_window_end: WallTime = "17:00"
+    holidays: Country | None = None
+    skip_dates: Dates = Field(default_factory=list[str])
 
 
 class CampaignSettingsPatch(Body):
@@ -43,7 +70,13 @@ class CampaignSettingsPatch(Body):
     track_clicks: Flag = unchanged()
     inline_css: Flag = unchanged()
     esp_matching: Flag = unchanged()
-    min_health_score: Annotated[int, Field(strict=True, ge=0, le=100)] = unchanged()
+    esp_matching_mode: Matching = unchanged()
+    min_health_score: Score = unchanged()
+    send_in_lead_timezone: Flag = unchanged()
+    lead_window_start: WallTime = unchanged()
+    lead_window_end: WallTime = unchanged()
+    holidays: Country | None = None
+    skip_dates: Dates = unchanged()
 
 
 def _listed(value: Any) -> Any:

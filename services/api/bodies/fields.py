@@ -108,5 +108,13 @@ Zone = Annotated[str, StringConstraints(max_length=100, strict=True), AfterValid
 Days = Annotated[list[Annotated[str, Field(strict=True)]], AfterValidator(by(windows.days))]
 Instant = Annotated[datetime, BeforeValidator(by(_instant))]
 TimeOfDay = Annotated[time, BeforeValidator(by(_written))]
+# The same where a setting is kept as it was written.
+WallTime = Annotated[str, Field(strict=True), AfterValidator(by(windows.wall_time))]
+Country = Annotated[str, StringConstraints(max_length=3, strict=True), AfterValidator(by(windows.country))]
+Dates = Annotated[
+    list[Annotated[str, Field(strict=True)]],
+    Field(max_length=windows.MAX_SKIP_DATES),
+    AfterValidator(by(windows.dates)),
+]
 Subject = Annotated[str, Field(strict=True), AfterValidator(by(templates.subject))]
 Text = Annotated[str, Field(strict=True), AfterValidator(by(templates.body))]

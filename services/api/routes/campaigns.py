@@ -1,11 +1,13 @@
 """Campaigns: their definition, and the commands that start, pause and end them."""
 
-from typing import Literal
+from datetime import time
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from libs.planning.settings import campaign_rules
 from libs.schema.events.campaign import (
     CampaignActivated,
     CampaignArchived,
@@ -19,14 +21,15 @@ from services.api.commands import tell
 from services.api.listing import id_in, page
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from services.api.positions import MinPosition
-from services.api.problems import Fault, Problem, not_found
+from services.api.problems import Problem, not_found, refused
 from services.api.queries import campaigns, leads, teams
+from services.api.readiness import check_ready
 from services.api.resources import Accepted, Campaign, CampaignInboxes, Page
 from services.api.responses import answer, etag, nothing, problems, shows
 from services.api.routes.sequences import IfMatch, get_or_404, lock
 from services.api.routing import Here, Scope, ScopedRoute, needs
-from services.api.rules.readiness import missing
-from services.api.rules.windows import sending_days
+from services.api.rules.text import Refused
+from services.api.rules.windows import check_window
 from services.api.steps import save_steps, save_version
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())
@@ -55,6 +58,7 @@ async def add_campaign(body: CampaignIn, at: Here) -> Response:
     """Makes a draft, with its steps and inboxes where they are given."""
     await _check_room(at)
     await _check_list(at, body.lead_list_id)
+    _check_lead_window(body.settings.model_dump())
     campaign_id = at.runtime.new_id()
     await campaigns.add_campaign(
         at.tx,
@@ -86,10 +90,11 @@ async def get_campaign(
 @router.patch("/{campaign_id}", responses=shows(Campaign), openapi_extra=needs("campaigns:write"))
 async def update_campaign(campaign_id: UUID, body: CampaignPatch, at: Here, if_match: IfMatch = None) -> Response:
     """Changes the named fields and settings; a running campaign goes on with them."""
-    await lock(at, campaign_id, if_match)
+    campaign = await lock(at, campaign_id, if_match)
     await _check_list(at, body.lead_list_id)
     changes = body.given()
     settings = body.settings.given() if "settings" in changes else {}
+    _check_lead_window(campaign.settings | settings)
     changes.pop("settings", None)
     await campaigns.update_campaign(at.tx, at.team_id, campaign_id, changes, settings)
     await tell(at, CampaignChanged(campaign_id=campaign_id))
@@ -135,7 +140,7 @@ async def activate_campaign(campaign_id: UUID, at: Here) -> Response:
     campaign = await lock(at, campaign_id)
     if campaign.status not in {"draft", "scheduled"}:
         raise Problem("wrong_state", f"the campaign is {campaign.status}; only a draft can be activated")
-    await _check_ready(at, campaign)
+    await check_ready(at, campaign_id)
     version = await save_version(at, campaign_id)
     await campaigns.activate_campaign(at.tx, at.team_id, campaign_id, at.now)
     event_id = await tell(at, CampaignActivated(campaign_id=campaign_id, sequence_version=version))
@@ -163,7 +168,7 @@ async def resume_campaign(campaign_id: UUID, at: Here) -> Response:
     campaign = await lock(at, campaign_id)
     if campaign.status != "paused":
         raise Problem("wrong_state", f"the campaign is {campaign.status}; only a paused one can be resumed")
-    await _check_ready(at, campaign)
+    await check_ready(at, campaign_id)
     await campaigns.activate_campaign(at.tx, at.team_id, campaign_id, at.now)
     event_id = await tell(at, CampaignResumed(campaign_id=campaign_id))
     return answer(Accepted(id=campaign_id, event_id=event_id, status="active"), 202)
@@ -181,26 +186,18 @@ async def _check_list(at: Scope, lead_list_id: UUID | None) -> None:
         raise not_found("lead list", pointer="/lead_list_id")
 
 
+def _check_lead_window(settings: dict[str, Any]) -> None:
+    """Looks at the whole: a change of the start alone may meet the end that was there."""
+    rules = campaign_rules(settings)
+    try:
+        check_window(time.fromisoformat(rules.lead_window_start), time.fromisoformat(rules.lead_window_end))
+    except Refused as reason:
+        raise refused(reason, pointer="/settings/lead_window_end") from None
+
+
 async def _set_inboxes(at: Scope, campaign_id: UUID, inbox_ids: list[UUID]) -> None:
     known = await campaigns.find_inboxes(at.tx, at.team_id, inbox_ids)
     for place, inbox_id in enumerate(inbox_ids):
         if inbox_id not in known:
             raise not_found("inbox", pointer=f"/inbox_ids/{place}")
     await campaigns.set_campaign_inboxes(at.tx, at.team_id, campaign_id, inbox_ids)
-
-
-async def _check_ready(at: Scope, campaign: Campaign) -> None:
-    has = await campaigns.get_readiness(at.tx, at.team_id, campaign.id)
-    days = await campaigns.sending_days(at.tx, at.team_id, campaign.id)
-    if has is None:
-        raise not_found("campaign", parameter="campaign_id")
-    reasons = missing(
-        has_address=has.has_address,
-        has_leads=has.has_leads,
-        has_steps=has.has_steps,
-        campaign_days=campaign.settings.get("send_days", []),
-        inbox_days=[sending_days(each.send_days, weekends_enabled=each.weekends_enabled) for each in days],
-    )
-    if reasons:
-        faults = [Fault(code=reason.code, detail=str(reason), mend=reason.mend) for reason in reasons]
-        raise Problem("not_ready", "the campaign cannot be started yet", errors=faults)

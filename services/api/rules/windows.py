@@ -1,7 +1,7 @@
 """When an inbox or a campaign may send: zones, days and hours that exist and leave room (reliability.md B28)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, time
 from functools import cache
 from zoneinfo import available_timezones
@@ -9,8 +9,9 @@ from zoneinfo import available_timezones
 from services.api.rules.text import Refused
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WEEKEND = ("sat", "sun")
+MAX_SKIP_DATES = 366
 _DATE = re.compile(r"20\d\d-\d\d-\d\d")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
 
 
 @cache
@@ -47,21 +48,60 @@ def days(values: Sequence[str]) -> list[str]:
 
 
 def check_window(start: time, end: time) -> None:
-    """Says nothing about a window that opens before it closes.
+    """Says nothing about a window that ends at another time than it starts; one that ends earlier runs over midnight.
 
     Raises:
-        Refused: it is empty, or runs over midnight.
+        Refused: nobody could say whether it is empty or lasts the whole day.
 
     """
     if start == end:
-        raise Refused("send_window", "the window is empty: it ends when it starts", "let it end later")
-    if start > end:
-        raise Refused("send_window", "the window would run over midnight", "let it start before it ends")
+        raise Refused("send_window", "the window is empty: it ends when it starts", "let it end at another time")
 
 
-def sending_days(send_days: Iterable[str], *, weekends_enabled: bool) -> frozenset[str]:
-    """The days on which an inbox really sends: its days, plus the weekend where that is on (design.md §9.18)."""
-    return frozenset((*send_days, *(_WEEKEND if weekends_enabled else ())))
+def wall_time(value: str) -> str:
+    """A time of day as it was written, HH:MM or HH:MM:SS.
+
+    Raises:
+        Refused: it is written otherwise, or no clock shows it.
+
+    """
+    if not _CLOCK.fullmatch(value):
+        raise Refused("time", "a time of day is written HH:MM or HH:MM:SS, up to 23:59:59", "write for example 09:00")
+    return value
+
+
+def country(value: str) -> str:
+    """An ISO country code in capitals, of a country whose public holidays are known.
+
+    Raises:
+        Refused: the `holidays` library does not know it.
+
+    """
+    code = value.upper()
+    if code not in _countries():
+        raise Refused(
+            "holidays", "no public holidays are known for that", "use an ISO country code like US or DE, or null"
+        )
+    return code
+
+
+@cache
+def _countries() -> frozenset[str]:
+    import holidays  # noqa: PLC0415  it takes a quarter of a second, and most teams never name a country
+
+    return frozenset(holidays.list_supported_countries(include_aliases=False))
+
+
+def dates(values: Sequence[str]) -> list[str]:
+    """Days of the calendar in their order, each once.
+
+    Raises:
+        Refused: one is not written as a day, or is none.
+
+    """
+    for value in values:
+        written_date(value)
+    return sorted(set(values))
 
 
 def written_date(value: str | None) -> date | None:
