@@ -24,15 +24,13 @@ from libs.planning.explanation import (
     SetBy,
 )
 from libs.planning.facts import DueLead, PlannedInbox
+from libs.planning.findings import LEFT
 from libs.planning.gates import Hold, Mailbox, Reading, Recipient, first_hold, mailbox_readings, recipient_readings
 from libs.planning.past import CAMPAIGN_AFTER, INBOX_AFTER, NOTE, last_of
 from libs.planning.round import Round, Sight, mailbox_of, plan_round, readings
 from libs.planning.sayings import Finding, sentence_of
 from libs.planning.settings import campaign_rules
 from libs.planning.windows import local_date
-
-# A lead with one of these statuses enters no new sequence.
-_LEFT = ("bounced", "unsubscribed", "spam_reported")
 
 
 class _Headline(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +77,7 @@ def _outside(case: Case) -> _Headline:
         reason = "archived"
     elif suppressed:
         reason, value, set_by = "suppressed", suppressed.reason, _set_by("suppression", case)
-    elif person.status in _LEFT:
+    elif person.status in LEFT:
         reason, value = "left", person.status
     elif offer is None:
         reason = "no_campaign"

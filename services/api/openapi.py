@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from libs.planning.explanation import Explanation
+from libs.planning.findings import Report
 from services.api.idempotency import HEADER, MAX_KEY_CHARS
 from services.api.problems import ProblemBody
 from services.api.resources import (
@@ -60,6 +61,7 @@ SHOWN = (
     Page[CloudEvent],
     Accepted,
     Explanation,
+    Report,
     SequenceImpact,
 )
 

@@ -11,13 +11,12 @@ import msgspec
 import pytest
 
 from deploy.local.ca import Certificates, certificates
-from libs.schema.ids import lead_key
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection
 from tests.contract.http_rig import Caller, Rig, rig_on
 from tests.scripted_smtp import DROP
 from tests.sender_world import MONDAY, World, sender_world
-from tests.support import PEPPER, Campaign, Lead, Step, insert, make_campaign, make_lead, make_list
+from tests.support import Lead, Step, insert, make_lead
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -178,9 +177,8 @@ async def test_a_step_that_is_not_due_waits_until_it_is(stage: Stage) -> None:
     ],
 )
 async def test_who_is_in_no_sequence_is_told_why(stage: Stage, state: dict[str, Any], reason: str) -> None:
-    bob = await make_lead(
-        stage.world.owner, stage.world.team, **{"list_id": stage.world.list_id} | listed(state.get("lead", {}))
-    )
+    columns: dict[str, Any] = {"list_id": stage.world.list_id} | listed(state.get("lead", {}))
+    bob = await make_lead(stage.world.owner, stage.world.team, **columns)
     campaign = await stage.world.campaign(**state.get("campaign", {}))
     said = await stage.explain(bob, campaign_id=campaign.id)
     assert (said["answer"], said["reason"]) == ("not_enrolled", reason)

@@ -1,10 +1,8 @@
-"""SQL of campaigns: their definition, the inboxes they send from, and what keeps one from being activated."""
+"""SQL of campaigns: their definition, and the inboxes they send from."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-
-import msgspec
 
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 from services.api.resources import Campaign, CampaignInbox
@@ -182,50 +180,3 @@ async def set_campaign_inboxes(tx: Tx, team_id: UUID, campaign_id: UUID, inbox_i
     """Makes these the campaign's inboxes; those that stay keep their counters."""
     await tx.execute(DROP_CAMPAIGN_INBOXES, team_id, campaign_id, inbox_ids)
     await tx.execute(ADD_CAMPAIGN_INBOXES, team_id, campaign_id, inbox_ids)
-
-
-READINESS = """
-SELECT
-    coalesce(length(btrim(t.physical_address)) > 0, false) AS has_address,
-    coalesce((SELECT l.lead_count > 0 FROM lead_lists AS l WHERE l.id = c.lead_list_id AND l.deleted_at IS NULL), false)
-        AS has_leads,
-    EXISTS (SELECT FROM sequences AS s WHERE s.campaign_id = c.id AND s.deleted_at IS NULL) AS has_steps
-FROM campaigns AS c
-JOIN teams AS t ON t.id = c.team_id
-WHERE c.team_id = $1
-    AND c.id = $2
-"""
-SENDING_DAYS = """
-SELECT st.send_days, st.weekends_enabled
-FROM campaign_inboxes AS ci
-JOIN inboxes AS i ON i.id = ci.inbox_id
-JOIN inbox_settings AS st ON st.inbox_id = i.id
-WHERE ci.team_id = $1
-    AND ci.campaign_id = $2
-    AND i.deleted_at IS NULL
-"""
-
-
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """What activation asks of a campaign, besides its inboxes."""
-
-    has_address: bool
-    has_leads: bool
-    has_steps: bool
-
-
-class SendingDays(msgspec.Struct, frozen=True, kw_only=True):
-    """On which days one of the campaign's inboxes sends."""
-
-    send_days: list[str]
-    weekends_enabled: bool
-
-
-async def get_readiness(tx: Tx, team_id: UUID, campaign_id: UUID) -> Readiness | None:
-    """What the campaign and its team have."""
-    return await fetch_one(tx, Readiness, READINESS, team_id, campaign_id)
-
-
-async def sending_days(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[SendingDays]:
-    """The days of each of the campaign's inboxes."""
-    return await fetch_all(tx, SendingDays, SENDING_DAYS, team_id, campaign_id)

@@ -1,0 +1,111 @@
+"""Preflight and simulation over HTTP: what they answer, whom, and that one list decides what may start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from threading import Event
+from uuid import UUID
+
+import pytest
+
+from libs.planning.preflight_queries import read_plan, read_readers
+from libs.schema.runtime.clock import new_id
+from services.api.alone import alone
+from tests.contract.http_rig import MONDAY, STEP, Rig, campaign_of, expect, rig_on
+
+
+@pytest.fixture(scope="module")
+async def rig(module_database: str) -> AsyncIterator[Rig]:
+    async with rig_on(module_database) as rig:
+        yield rig
+
+
+async def test_a_preflight_names_every_finding_with_severity_place_and_mend(rig: Rig) -> None:
+    caller = await rig.team()
+    steps = [STEP | {"body": "Hi {{ first_name }}, https://a.test https://b.test https://c.test"}]
+    campaign = await campaign_of(caller, sequences=steps)
+    said = await caller.post(f"/v1/campaigns/{campaign['id']}/preflight", status=200)
+    assert (said["ready"], said["leads"], said["leads_checked"]) == (True, 1, 1)
+    codes = [finding["code"] for finding in said["findings"]]
+    assert codes == ["many_links", "missing_variable", "domain_unchecked", "takes_days"]
+    missing = said["findings"][1]
+    assert (missing["severity"], missing["pointer"], missing["count"]) == ("warning", "/sequences/0", 1)
+    assert all(finding["mend"] for finding in said["findings"])
+
+
+async def test_what_a_preflight_calls_an_error_refuses_activation_in_the_same_words(rig: Rig) -> None:
+    caller = await rig.team()
+    await rig.owner.execute("UPDATE teams SET physical_address = NULL WHERE id = $1", caller.team_id)
+    campaign = await campaign_of(caller, settings={"send_days": ["sat", "sun"]})
+    said = await caller.post(f"/v1/campaigns/{campaign['id']}/preflight", status=200)
+    errors = [finding for finding in said["findings"] if finding["severity"] == "error"]
+    assert [finding["code"] for finding in errors] == ["no_physical_address", "empty_window"]
+    problem = await caller.refused("POST", f"/v1/campaigns/{campaign['id']}/activate")
+    assert (problem["status"], problem["code"]) == (409, "not_ready")
+    assert [(fault["code"], fault["detail"], fault["mend"]) for fault in problem["errors"]] == [
+        (finding["code"], finding["detail"], finding["mend"]) for finding in errors
+    ]
+
+
+async def test_a_campaign_whose_inboxes_are_all_paused_is_not_started(rig: Rig) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller)
+    (inbox,) = (await caller.get(f"/v1/campaigns/{campaign['id']}/inboxes"))["data"]
+    await caller.post(f"/v1/inboxes/{inbox['inbox_id']}/pause", status=202)
+    problem = await caller.refused("POST", f"/v1/campaigns/{campaign['id']}/activate")
+    assert [fault["code"] for fault in problem["errors"]] == ["inbox_closed"]
+
+
+@pytest.mark.parametrize("what", ["preflight"])
+async def test_another_teams_campaign_is_unknown(rig: Rig, what: str) -> None:
+    campaign = await campaign_of(await rig.team())
+    stranger = await rig.team()
+    for campaign_id in (campaign["id"], new_id()):
+        problem = await stranger.refused("POST", f"/v1/campaigns/{campaign_id}/{what}")
+        assert (problem["status"], problem["errors"][0]["parameter"]) == (404, "campaign_id")
+    assert (await stranger.ask("POST", f"/v1/campaigns/not-an-id/{what}")).status_code == 422
+
+
+async def test_a_viewer_may_look_but_a_key_without_the_scope_may_not(rig: Rig) -> None:
+    owner = await rig.team()
+    campaign = await campaign_of(owner)
+    viewer = await rig.key_of(owner.team_id, role="viewer")
+    path = f"/v1/campaigns/{campaign['id']}/preflight"
+    expect(await viewer.ask("POST", path), 200)
+    other = await rig.key_of(owner.team_id, scopes=("leads:read",))
+    assert (await other.refused("POST", path))["code"] == "missing_scope"
+
+
+async def test_how_many_statements_a_preflight_takes_does_not_depend_on_the_leads(rig: Rig) -> None:
+    counts: list[int] = []
+    for leads in (1, 300):
+        caller = await rig.team()
+        campaign = await campaign_of(caller)
+        batch = [{"email": f"p{n}@{campaign['id']}.test"} for n in range(leads)]
+        await caller.post("/v1/leads:batch", {"lead_list_id": campaign["lead_list_id"], "leads": batch}, 200)
+        seen: list[str] = []
+        async with rig.pool.acquire() as connection:
+            with connection.query_logger(lambda record, seen=seen: seen.append(record.query)):
+                plan = await read_plan(connection, caller.team_id, UUID(campaign["id"]), MONDAY)
+                assert plan is not None
+                assert len(await read_readers(connection, caller.team_id, plan, 2000)) == leads + 1
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+
+
+async def test_heavy_work_is_done_one_at_a_time_and_the_second_is_told_when_to_come(rig: Rig) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller)
+    go_on = Event()
+    first = asyncio.create_task(alone(go_on.wait))
+    await asyncio.sleep(0)
+    answer = await caller.ask("POST", f"/v1/campaigns/{campaign['id']}/preflight")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    go_on.set()
+    assert await first
+    expect(await caller.ask("POST", f"/v1/campaigns/{campaign['id']}/preflight"), 200)
+
+
+async def test_a_failure_of_heavy_work_leaves_room_for_the_next() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await alone(lambda: 1 // 0)
+    assert await alone(lambda: 1) == 1
