@@ -68,7 +68,7 @@ def config_show(role: str, *, as_json: bool) -> int:
     async def work() -> int:
         kind: type[Settings] = importlib.import_module(f"services.{role}.app").SETTINGS
         settings = load(kind)
-        shown = {field: _shown(getattr(settings, field)) for field in kind.__struct_fields__}
+        shown = {field: _shown(field, getattr(settings, field)) for field in kind.__struct_fields__}
         if as_json:
             print_json(shown)
         else:
@@ -78,9 +78,9 @@ def config_show(role: str, *, as_json: bool) -> int:
     return carry_out(work())
 
 
-def _shown(value: Any) -> Any:
-    """Keys only as set, URLs without their passwords, the rest as it is."""
-    if isinstance(value, bytes):
+def _shown(field: str, value: Any) -> Any:
+    """Keys and secrets only as set, URLs without their passwords, the rest as it is."""
+    if isinstance(value, bytes) or (field.endswith("_secret") and value is not None):
         return "(set)"
     if isinstance(value, str) and urlsplit(value).password is not None:
         parts = urlsplit(value)

@@ -1,13 +1,15 @@
-"""The customer's edge: requests in, and the public opt-out page; outgoing webhooks are a second process (api/webhooks).
+"""The customer's edge: requests in, and what recipients of mail reach: the opt-out page, the open pixel, tracked links.
 
 Owns:  teams, users, team_members, invitation, api_keys, domains, inboxes (identity, credentials, pause by hand),
        inbox_settings, lead_lists, leads (contact columns), campaigns (definition, status by command), campaign_inboxes,
-       sequences, sequence_variants, sequence_version, suppression_list, tracked_link, idempotency_key, audit_log.
-       Inserts lead_stop and job_queue.
+       sequences, sequence_variants, sequence_version, suppression_list, tracked_link, idempotency_key, audit_log,
+       recipient_domain. Inserts lead_stop and job_queue.
 Reads: emails, send_ledger, replies, daily_stats, event_log, projection_offset, and every counter.
 Hears: nothing; it reads rows.
-Tells: campaign.activated, paused, resumed, changed, archived; lead.imported, suppressed, unsubscribed, marked;
-       inbox.connected, disconnected, paused, resumed.
+Tells: campaign.scheduled, activated, paused, resumed, changed, archived; lead.imported, suppressed, unsubscribed,
+       marked; inbox.connected, disconnected, paused, resumed; email.opened, clicked.
+Asks:  the providers' token endpoints for access tokens, name servers for recipients' providers, in jobs.
 
 A request is one transaction under row level security, and its events are in it. It never sends, polls or counts.
+Outgoing webhooks are a second process (api/webhooks).
 """

@@ -119,6 +119,14 @@ async def test_settings_are_shown_without_their_secrets() -> None:
     assert SETTINGS["COLDSTREAM_PEPPER"] not in done.out + as_text.out
 
 
+async def test_a_providers_secret_is_shown_as_set() -> None:
+    environ = {**SETTINGS, "COLDSTREAM_GOOGLE_CLIENT_ID": "us", "COLDSTREAM_GOOGLE_CLIENT_SECRET": "canary"}
+    done = await coldstream("config", "show", "api", "--json", environ=environ)
+    assert (done.json()["google_client_id"], done.json()["google_client_secret"]) == ("us", "(set)")
+    assert done.json()["microsoft_client_secret"] is None
+    assert "canary" not in done.out + done.err
+
+
 async def test_missing_settings_are_named_with_their_mend_and_code_3() -> None:
     for command in (["config", "show", "analytics"], ["run", "analytics"]):
         done = await coldstream(*command, environ={**SETTINGS, "COLDSTREAM_PEPPER": "short"})

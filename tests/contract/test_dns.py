@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import dns.asyncresolver
 import dns.rcode
 import dns.resolver
 import pytest
@@ -161,7 +162,16 @@ async def test_a_machine_without_name_servers_starts_and_knows_nothing(monkeypat
         raise dns.resolver.NoResolverConfiguration
 
     monkeypatch.setattr(dns.resolver.BaseResolver, "read_resolv_conf", nothing)
-    assert await Resolver().mail_exchangers("example.test") is None
+    assert await Resolver().mail_exchangers("example.com") is None
+
+
+async def test_the_systems_name_servers_are_not_asked_about_domains_of_no_internet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = Resolver()
+    monkeypatch.setattr(dns.asyncresolver.Resolver, "resolve", None)
+    for domain in ("lead.test", "mail.example", "x.invalid", "a.localhost"):
+        assert await resolver.mail_exchangers(domain) == []
 
 
 @pytest.mark.parametrize("server", ["ns.example.test", "127.0.0.1:99999", "nonsense:53"])

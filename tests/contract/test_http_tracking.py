@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,9 +15,12 @@ from libs.schema.events import open_envelope, open_event
 from libs.schema.events.email import EmailClicked, EmailOpened
 from libs.schema.ids import campaign_send_id
 from libs.schema.runtime.clock import new_id
+from libs.schema.runtime.db import open_pool
+from libs.schema.runtime.service import HttpServer, Service, run
 from libs.schema.secrets import sign_token
 from services.api import hits
-from services.api.hits import REPEAT, Hit, network_of, visible
+from services.api.hits import REPEAT, Hit, Hits, network_of, visible
+from services.api.routes.tracking import public_app
 from tests.contract.http_rig import MONDAY, Rig, rig_on
 from tests.support import (
     SECRET_KEY,
@@ -217,6 +220,32 @@ async def test_too_many_waiting_hits_are_dropped_and_not_kept(rig: Rig, monkeypa
     assert (len(await told(rig, first.team)), len(await told(rig, second.team))) == (1, 0)
     await rig.public.get(second.pixel)  # a dropped hit does not count as seen
     assert len(await told(rig, second.team)) == 1
+
+
+async def test_a_hundred_thousand_repetitions_are_one_hit_and_leave_nothing_behind(rig: Rig, mail: Mail) -> None:
+    hit = Hit(event_id=new_id(), at=rig.clock.now(), team_id=mail.team.id, email_id=mail.id)
+    for _ in range(100_000):
+        rig.hits.note(hit)
+    assert len(await told(rig, mail.team)) == 1
+
+
+async def test_what_was_hit_before_the_process_ended_is_recorded(rig: Rig, mail: Mail) -> None:
+    runtime = replace(
+        rig.runtime,
+        stopping=asyncio.Event(),
+        pool=await open_pool(rig.runtime.settings.database_url, application_name="t"),
+    )
+    ending = Hits(runtime)
+    app = public_app(runtime, ending)
+    service = Service(
+        name="api", runtime=runtime, servers=[HttpServer(app=app, host="127.0.0.1", port=0)], close=ending.drain
+    )
+    running = asyncio.create_task(run(service))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://public.test") as client:
+        assert (await client.get(mail.pixel)).status_code == 200
+    runtime.stopping.set()
+    await asyncio.wait_for(running, 20)
+    assert len(await told(rig, mail.team)) == 1
 
 
 def turned(mail: Mail, purpose: str) -> dict[str, str]:

@@ -160,7 +160,9 @@ async def pause_inbox(inbox_id: UUID, at: Here) -> Response:
 async def resume_inbox(inbox_id: UUID, at: Here) -> Response:
     """Lets the inbox send again, after a pause or once what was broken has been mended."""
     if not await inboxes.resume_inbox(at.tx, at.team_id, inbox_id):
-        raise Problem("wrong_state", f"the inbox is {(await _inbox(at, inbox_id)).status}")
+        inbox = await _inbox(at, inbox_id)
+        waits = "; it needs new oauth first" if inbox.reauth_required else ""
+        raise Problem("wrong_state", f"the inbox is {inbox.status}{waits}")
     event_id = await tell(at, InboxResumed(inbox_id=inbox_id))
     return answer(Accepted(id=inbox_id, event_id=event_id, status="active"), 202)
 
