@@ -11,7 +11,7 @@ import msgspec
 
 from libs.planning.budget import band_of, banded_limit
 from libs.planning.conditions import Go, Goto, Skip, Stop, asks, decide
-from libs.planning.diary import Inbox, Team
+from libs.planning.diary import MIN_GAP_S, Inbox, Team
 from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.gates import (
@@ -306,7 +306,7 @@ def _inbox(box: PlannedInbox) -> Inbox:
         window=hours_of(box),
         daily_limit=banded_limit(box.daily_send_limit // 2 if box.halved else box.daily_send_limit, band),
         hourly_limit=box.hourly_limit,
-        min_delay_s=box.min_delay_seconds * band.gap_factor,
+        min_delay_s=max(box.min_delay_seconds, MIN_GAP_S) * band.gap_factor,
         max_delay_s=box.max_delay_seconds * band.gap_factor,
         busy=box.busy,
         not_cold=box.not_cold,
