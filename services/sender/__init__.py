@@ -4,7 +4,8 @@ It is the only one that speaks SMTP. The ledger is its truth: at most one messag
 
 Owns:   enrollments, send_ledger, emails, breaker; leads' status and progress; inboxes' status, circuit, last_sent_at;
         campaigns' status by guarded transitions; inserts lead_stop, suppression_list for hard bounces in the dialogue.
-Reads:  campaigns, sequence_version, campaign_inboxes, leads, inboxes and their settings, teams, suppression_list.
+Reads:  campaigns, sequence_version, campaign_inboxes, leads, inboxes and their settings, teams, suppression_list,
+        domains' keys, tracked_link.
 Hears:  reply.received, reply.classified, bounce.*, email.confirmed, email.complained,
         lead.unsubscribed, lead.suppressed, lead.marked, lead.erased, lead.imported,
         campaign.resumed, campaign.changed, campaign.archived,

@@ -21,7 +21,7 @@ from services.sender.queries.claim import Claimed, Earlier
 from services.sender.rules import dkim
 from services.sender.rules.dkim import Signer, SigningKey
 from services.sender.rules.html import inlined, with_counted_links, with_pixel
-from services.sender.rules.message import Headers, Message, build
+from services.sender.rules.message import Headers, Message, NotAnAddressError, build
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,9 @@ def compose(settings: Settings, send: Claimed, earlier: Sequence[Earlier], now: 
     watched = _with_opens(settings, send, counted)
     try:
         message = build(headers, watched)
-    except ValueError as error:  # the API lets none in, and a direct client of the database may
+    except NotAnAddressError as error:  # the API lets none in, and a direct client of the database may
+        if error.whose == "sender":
+            return Hold(gate="inbox", value=str(error))
         return Hold(gate="address", value=str(error), effect="stop")
     return Letter(
         content=content,

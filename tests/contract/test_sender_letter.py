@@ -144,3 +144,13 @@ async def test_a_key_that_cannot_be_opened_sends_nothing_unsigned(world: World) 
     await world.go_on(timedelta(minutes=20))
     assert world.script.accepted == []
     assert await world.column("SELECT DISTINCT kind FROM breaker WHERE failures > 0") == ["auth"]
+
+
+async def test_an_inbox_whose_address_is_none_sends_nothing_and_ends_nobodys_sequence(world: World) -> None:
+    await world.leads("bob")
+    await world.campaign()
+    await world.owner.execute("UPDATE inboxes SET email = 'an n@acme.test'")
+    await world.go_on(timedelta(minutes=10))
+    assert world.script.accepted == []
+    assert await world.column("SELECT state FROM enrollments") == ["active"]
+    assert "inbox: not an address" in await world.column("SELECT error_message FROM emails")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from libs.planning.render import Content, clean, one_line
-from services.sender.rules.message import build
+from services.sender.rules.message import NotAnAddressError, build
 from services.sender.rules.mime import encoded_words
 from tests.mail import HEADERS, NAMES, check_wire, parse, texts
 
@@ -132,7 +132,7 @@ def test_an_identifier_that_no_header_can_hold_is_left_out(strange: str) -> None
     assert mail["References"] == "<first@x.test>"
 
 
-@pytest.mark.parametrize("field", ["message_id", "reference", "feedback_id", "unsubscribe_url"])
+@pytest.mark.parametrize("field", ["reference", "feedback_id", "unsubscribe_url"])
 def test_of_our_own_words_a_wrong_one_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match="not a"):
         build(msgspec.structs.replace(HEADERS, **{field: "x\r\nBcc: eve@x.test"}), CONTENT)
@@ -146,8 +146,22 @@ def test_of_our_own_words_a_wrong_one_is_refused(field: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["sender", "recipient"])
 def test_what_is_no_address_is_refused(field: str, address: str) -> None:
-    with pytest.raises(ValueError, match="not an address"):
+    with pytest.raises(NotAnAddressError) as caught:
         build(msgspec.structs.replace(HEADERS, **{field: address}), CONTENT)
+    assert caught.value.whose == field
+
+
+def test_a_message_id_that_is_none_is_the_senders_fault_whose_domain_is_in_it() -> None:
+    with pytest.raises(NotAnAddressError) as caught:
+        build(msgspec.structs.replace(HEADERS, message_id="<a@b\u00fcro.test>"), CONTENT)
+    assert caught.value.whose == "sender"
+
+
+def test_a_long_identifier_stands_whole_on_its_line() -> None:
+    long = f"<{'x' * 250}@{'y' * 60}.test>"
+    raw = build(msgspec.structs.replace(HEADERS, message_id=long, references=[long] * 9), CONTENT).content
+    assert f"\r\nMessage-ID: {long}\r\n".encode() in raw
+    assert f"\r\nReferences: {long}\r\n {long}\r\n {long}\r\nList-".encode() in raw
 
 
 def test_only_a_local_part_beyond_ascii_needs_smtputf8() -> None:

@@ -40,7 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pepper: Annotated[
         Key, msgspec.Meta(description=f"32 random bytes in base64, kept with the backups for ever: {_MAKE_KEY}")
     ]
-    public_url: Annotated[str, msgspec.Meta(pattern="^https?://")] = "http://127.0.0.1:8081"
+    # Stands in headers and links, so it is ASCII and short.
+    public_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[!-;=?-~]{1,300}$")] = "http://127.0.0.1:8081"
     # Opens these networks to SMTP, IMAP and webhooks (CIDR, comma separated); only a sandbox wants loopback here.
     dangerous_allow_networks: tuple[str, ...] = ()
     extra_ca_file: str | None = None  # PEM, trusted besides the system's

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Literal
 
 import idna
 import msgspec
@@ -54,23 +55,34 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     smtputf8: bool
 
 
+class NotAnAddressError(ValueError):
+    """An address that no header can hold: the recipient's, or the sender's, out of which the Message-ID is made too."""
+
+    def __init__(self, whose: Literal["sender", "recipient"]) -> None:
+        super().__init__("not an address")
+        self.whose = whose
+
+
 def build(headers: Headers, content: Content) -> Message:
     """The message; the same headers and content give the same bytes.
 
     Of what somebody else wrote, an identifier that no header can hold is left out: the thread then hangs on the others.
 
     Raises:
-        ValueError: an address, or an identifier or URL of ours, is none.
+        NotAnAddressError: see there.
+        ValueError: a word of ours, as the opt-out's URL, is none.
 
     """
-    sender, recipient = _address(headers.sender), _address(headers.recipient)
+    sender, recipient = _address(headers.sender, "sender"), _address(headers.recipient, "recipient")
+    if not _is_identifier(headers.message_id):
+        raise NotAnAddressError("sender")
     thread = [reference for reference in headers.references if _is_identifier(reference)]
     lines = [
         _from(sender, headers.sender_name),
         f"To: {recipient}",
         _unstructured("Subject", one_line(content.subject)),
         f"Date: {format_datetime(headers.date.astimezone(UTC))}",
-        f"Message-ID: {_own_identifier(headers.message_id)}",
+        f"Message-ID: {headers.message_id}",
     ]
     if headers.in_reply_to and _is_identifier(headers.in_reply_to):
         lines.append(f"In-Reply-To: {headers.in_reply_to}")
@@ -139,27 +151,21 @@ def _trimmed(identifiers: list[str]) -> list[str]:
     return kept
 
 
-def _address(text: str) -> str:
+def _address(text: str, whose: Literal["sender", "recipient"]) -> str:
     """The address with its domain in ASCII, so that only a local part beyond it needs SMTPUTF8 (RFC 6531)."""
     local, _, domain = text.rpartition("@")
     try:
         name = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:
-        raise ValueError("not an address") from None
+        raise NotAnAddressError(whose) from None
     address = f"{local}@{name}"
     if not (_LOCAL.fullmatch(local) and local.isprintable() and _DOMAIN.fullmatch(name)) or len(address) > _MAX_ADDRESS:
-        raise ValueError("not an address")
+        raise NotAnAddressError(whose)
     return address
 
 
 def _is_identifier(text: str) -> bool:
     return len(text) <= _MAX_IDENTIFIER and _IDENTIFIER.fullmatch(text) is not None
-
-
-def _own_identifier(text: str) -> str:
-    if not _is_identifier(text):
-        raise ValueError("not an identifier")
-    return text
 
 
 def _token(text: str) -> str:
