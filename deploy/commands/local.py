@@ -22,7 +22,7 @@ from deploy.local.driver import StuckError
 from deploy.local.platform import Platform, Ready, Say
 from deploy.local.ports import PortTakenError
 from deploy.local.processes import ProcessError
-from deploy.local.receipt import Counted
+from deploy.local.receipt import Behaved, Counted, Receipt
 from deploy.local.servers import ServerError
 
 LOOK_EVERY_S = 0.25
@@ -124,12 +124,25 @@ def _show_receipt(counted: Counted, *, as_json: bool) -> None:
     if as_json:
         print_json(counted.receipt, one_line=True)
     else:
-        for name, value in msgspec.structs.asdict(counted.receipt).items():
-            print_line(f"{name:<16}{value}")
+        _show_figures(counted.receipt)
     for promise in counted.broken:
         progress.print(f"BROKEN: {promise}", style="red", markup=False)
     if not counted.broken:
         progress.print("every promise was kept", style="green")
+
+
+def _show_figures(receipt: Receipt) -> None:
+    figures = msgspec.structs.asdict(receipt)
+    arms, behaviours = figures.pop("variants"), figures.pop("behaviours")
+    for name, value in figures.items():
+        print_line(f"{name:<17}{value}")
+    for arm in arms:
+        print_line(f"step {arm.step} arm {arm.arm}     {arm.sent} sent, {arm.replied} answered")
+    names = Behaved.__struct_fields__
+    print_line(f"{'':<17}{'  '.join(names)}")
+    for word, behaved in behaviours.items():
+        counts = [str(getattr(behaved, name) or "").rjust(len(name)) for name in names]
+        print_line(f"{word:<17}{'  '.join(counts)}".rstrip())
 
 
 def _steps() -> Say:

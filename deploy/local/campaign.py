@@ -13,36 +13,64 @@ BATCH = 1000
 # How often each kind of person comes among a hundred; sandbox/recipients.py says what they do. Few bounce, since many
 # bounces pause an inbox.
 PEOPLE = {
-    "silent": 50,
-    "interested": 10,
-    "not-interested": 9,
-    "greylist": 9,
-    "ooo": 7,
-    "drop": 6,
+    "silent": 38,
+    "interested": 8,
+    "not-interested": 8,
+    "greylist": 7,
+    "ooo": 6,
+    "drop": 5,
+    "meeting": 4,
+    "question": 3,
+    "autoreply": 3,
     "unsubscribe": 3,
+    "421": 2,
     "oneclick": 2,
     "hardbounce": 2,
     "dsn": 2,
+    "softdsn": 2,
+    "mailboxfull": 1,
+    "policy": 1,
+    "policydot": 1,
+    "tarpit": 1,
+    "tarpitdot": 1,
 }
 # One or two minutes between two mails of an inbox and no ramp, so that it writes to thirty people in a morning; ours
 # are 5 to 10 minutes, and a new inbox begins with five mails a day.
 PACE = {"min_delay_seconds": 60, "max_delay_seconds": 120, "hourly_limit": 40, "auto_throttle_enabled": False}
-# All these people work for eight companies: no limit on mails to one of them.
-TEAM = {"domain_daily_limit": 0, "domain_gap_minutes": 0}
 FIRST_NAMES = ("Ada", "Bo", "Cleo", "Dov", "Eve", "Finn", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou", "Mia", "Ned", "Ola")
-COMPANIES = ("Northwind", "Acme", "Globex", "Initech", "Umbra", "Hooli", "Stark", "Wayne")
+# Eighty companies: of three hundred people some have three colleagues, and a company gets three mails a day.
+NAMES = ("Northwind", "Acme", "Globex", "Initech", "Umbra", "Hooli", "Stark", "Wayne")
+CITIES = ("Oslo", "Turin", "Porto", "Ghent", "Bergen", "Lyon", "Graz", "Cork", "Malmo", "Basel")
+COMPANIES = [f"{name} {city}" for city in CITIES for name in NAMES]
+# Two arms, spintax, HTML with a style sheet, and a condition: who answers by machine is not written to again so soon.
 STEPS: list[dict[str, Any]] = [
     {
         "subject": "{{ first_name }}, a question about {{ company }}",
-        "body": "Hi {{ first_name }},\n\nwho at {{ company }} looks after outbound mail? I have an idea.\n\nAnna",
+        "body": "Hi {{ first_name }},\n\nwho at {{ company }} looks after outbound mail?\n\n{{ sender_name }}",
+        "variants": [
+            {
+                "subject": "{{ first_name }}, a question about {{ company }}",
+                "body": "{Hi|Hello|Good morning} {{ first_name }},\n\nwho at {{ company }} looks after outbound mail? "
+                "I have {an idea|a thought} to share.\n\n{{ sender_name }}",
+            },
+            {
+                "subject": "Outbound mail at {{ company }}",
+                "body": "{Hi|Hello} {{ first_name }},\n\nteams like {{ company }} {lose|miss} one answer in five to "
+                "spam folders. Worth two minutes?\n\n{{ sender_name }}",
+            },
+        ],
     },
     {
         "delay_days": 2,
-        "body": "Hi {{ first_name }},\n\ndid my note reach you? Two minutes would do.\n\nAnna",
+        "body": "<html><head><style>p { font-family: sans-serif; color: #223344 } .ask { font-weight: bold }</style>"
+        "</head><body><p>Hi {{ first_name }},</p><p>did my note reach you?</p>"
+        '<p class="ask">Two minutes would do.</p><p>{{ sender_name }}</p></body></html>',
+        "conditions": [{"type": "intent_is", "intent": ["auto_reply"], "action": "skip"}],
     },
     {
         "delay_days": 3,
-        "body": "Hi {{ first_name }},\n\nI'll stop here. If {{ company }} ever needs it, you know where I am.\n\nAnna",
+        "body": "Hi {{ first_name }},\n\nI'll stop here. If {{ company }} ever needs it, you know where I am."
+        "\n\n{{ sender_name }}",
     },
 ]
 
@@ -52,7 +80,7 @@ def people(count: int) -> list[dict[str, Any]]:
     order = islice(cycle(_spread()), count)
     names = zip(order, cycle(FIRST_NAMES), cycle(COMPANIES), strict=False)
     return [
-        {"email": f"{kind}.{name}{n}@{company}.test".lower(), "first_name": name, "company": company}
+        {"email": f"{kind}.{name}{n}@{company.replace(' ', '-')}.test".lower(), "first_name": name, "company": company}
         for n, (kind, name, company) in enumerate(names)
     ]
 
@@ -65,8 +93,7 @@ async def build_campaign(ready: Ready, *, leads: int) -> str:
 
     """
     api = ApiClient(ready.api, ready.api_key)
-    address = {"physical_address": "1 Sandbox Lane, Springfield", "company_name": "Coldstream Demo"}
-    await api.patch("/v1/team", address | {"settings": TEAM})
+    await api.patch("/v1/team", {"physical_address": "1 Sandbox Lane, Springfield", "company_name": "Coldstream Demo"})
     for domain in DOMAINS:
         await api.post("/v1/domains", {"domain": domain})
     inbox_ids = [await _connect(api, ready, f"{name}@{domain}") for domain in DOMAINS for name in SENDERS]
@@ -102,6 +129,6 @@ async def _connect(api: ApiClient, ready: Ready, email: str) -> str:
 
 
 def _spread() -> list[str]:
-    """A hundred kinds, each as far from its like as its number allows."""
-    places = [((turn + 0.5) / number, kind) for kind, number in PEOPLE.items() for turn in range(number)]
+    """A hundred kinds: one of each first, the others as far from their like as their number allows."""
+    places = [(turn / number, kind) for kind, number in PEOPLE.items() for turn in range(number)]
     return [kind for _, kind in sorted(places)]

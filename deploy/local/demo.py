@@ -110,10 +110,9 @@ class Play:
         nats_url = platform.ready.nats_url
         difference = await rebuild(platform.url_of("analytics"), nats_url)
         verdict = await verify_sends(platform.ready.database_url, nats_url, platform.mail_access())
-        seconds = time.monotonic() - began
-        counted = await count(pool, nats_url, platform.smtp_log, rebuild_equal=difference.equal, seconds=seconds)
-        found = [f"{each.between} disagree about {each.id}: {each.text}" for each in verdict.disagreements]
-        return msgspec.structs.replace(counted, broken=counted.broken + found)
+        counted = await count(pool, nats_url, platform.smtp_log, verdict, rebuild_equal=difference.equal)
+        receipt = msgspec.structs.replace(counted.receipt, seconds=round(time.monotonic() - began, 1))
+        return msgspec.structs.replace(counted, receipt=receipt)
 
     async def _play(self, platform: Platform, driver: Driver, pool: Pool) -> None:
         breaking = asyncio.create_task(self._chaos(platform, pool))
@@ -136,5 +135,8 @@ def _sandbox() -> Sandbox:
     """Begins next Monday, before anybody's window opens."""
     today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
     return Sandbox(
-        begins=today + timedelta(days=7 - today.weekday()), answers_within=timedelta(hours=3), idle_factor=0.4
+        begins=today + timedelta(days=7 - today.weekday()),
+        answers_within=timedelta(hours=3),
+        idle_factor=0.4,
+        tarpit_s=0.4,
     )

@@ -13,6 +13,7 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from deploy.local.sandbox.control import Control
+from libs.planning.schedule import ROUND_EVERY, round_of
 from libs.schema.events import STREAM
 from libs.schema.runtime import consume
 from libs.schema.runtime.db import Pool, to_struct
@@ -44,10 +45,13 @@ SELECT
             AND NOT EXISTS (SELECT FROM send_ledger AS b WHERE b.inbox_id = l.inbox_id
                 AND b.committed_at > $1 - make_interval(secs => greatest(s.min_delay_seconds, 60)))
             AND s.hourly_limit > (SELECT count(*) FROM send_ledger AS b
-                WHERE b.inbox_id = l.inbox_id AND b.committed_at > $1 - INTERVAL '1 hour')) AS unsent,
+                WHERE b.inbox_id = l.inbox_id AND b.committed_at > $1 - INTERVAL '1 hour')
+            AND NOT EXISTS (SELECT FROM breaker AS k
+                WHERE k.team_id = l.team_id AND k.state <> 'closed' AND k.retry_at > $1
+                    AND (k.scope = 'smtp_host' OR k.scope_key IN (l.inbox_id::text, l.campaign_id::text)))) AS unsent,
     (SELECT count(*) FROM send_ledger WHERE state = 'unknown' AND next_settle_at <= $1) AS unsettled,
     (SELECT count(*) FROM enrollments
-        WHERE state = 'active' AND next_at <= $1 AND coalesce(held_until, $1) <= $1) AS unplanned,
+        WHERE state = 'active' AND next_at <= $1 AND coalesce(held_until, $4) <= $4) AS unplanned,
     (SELECT count(*) FROM campaigns AS c WHERE c.status = 'active' AND NOT EXISTS (
         SELECT FROM enrollments AS e WHERE e.campaign_id = c.id AND e.state IN ('active', 'held'))) AS unfinished,
     (SELECT count(*) FROM inbound_raw WHERE outcome IS NULL) AS unsorted,
@@ -55,11 +59,15 @@ SELECT
     (SELECT count(*) FROM inboxes
         WHERE deleted_at IS NULL AND coalesce(last_reply_checked_at, '-infinity') < $2) AS unpolled
 """
+# Who is held is looked at again in the planner's rounds, which stand on a grid.
 NEXT_DUE = """
 SELECT least(
     (SELECT min(not_before) FROM send_ledger WHERE state = 'queued'),
     (SELECT min(next_settle_at) FROM send_ledger WHERE state = 'unknown'),
-    (SELECT min(greatest(next_at, held_until)) FROM enrollments WHERE state = 'active' AND next_at IS NOT NULL)
+    (SELECT min(next_at) FROM enrollments WHERE state = 'active' AND held_until IS NULL),
+    (SELECT date_bin($1, min(greatest(next_at, held_until)) + $1 - INTERVAL '1 microsecond', TIMESTAMPTZ 'epoch')
+        FROM enrollments
+        WHERE state = 'active' AND next_at IS NOT NULL AND held_until IS NOT NULL)
 )
 """
 LAST_SENT = "SELECT max(sent_at) FROM emails WHERE status = 'sent'"
@@ -73,7 +81,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     unpublished: int
     unprojected: int
     flying: int
-    unsent: int  # due, and neither the gap to the inbox's last mail nor its hour holds it back
+    unsent: int  # due, and neither the gap to the inbox's last mail nor its hour nor a breaker holds it back
     unsettled: int
     unplanned: int
     unfinished: int  # campaigns whose leads are not in yet, or all at their end
@@ -190,7 +198,7 @@ class Driver:
     async def look(self) -> Waiting:
         """What is left to do at this instant."""
         now = self.now()
-        row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN, now - DELIVERED_AFTER)
+        row = await self._pool.fetchrow(LOOK, now, now - POLLED_WITHIN, now - DELIVERED_AFTER, round_of(now))
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         consumer = await self._link.jetstream.consumer_info(STREAM, CONSUMER)
         return msgspec.structs.replace(
@@ -207,7 +215,7 @@ class Driver:
 
         """
         now = self.now()
-        ours = await self._pool.fetchval(NEXT_DUE)
+        ours = await self._pool.fetchval(NEXT_DUE, ROUND_EVERY)
         theirs = (await self._world.state()).next_due
         instants = [max(ours, now + STEP)] if ours else []
         instants += [max(theirs, now + ANSWERS_STEP)] if theirs else []

@@ -66,6 +66,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     begins: datetime  # business time, unless the directory's clock is further
     answers_within: timedelta  # the longest that the mail world's people take, business time
     idle_factor: float  # loops must soon see that the clock has jumped
+    tarpit_s: float  # how long the mail world's tarpits take, real time: the clock stands still for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,11 +227,13 @@ def _role(ground: _Ground, role: str, sandbox: Sandbox | None) -> Supervised:
 def _mail(ground: _Ground, sandbox: Sandbox | None) -> Supervised:
     ports = [word for name in MAIL_PORTS for word in (f"--{name}-port", str(ground.ports[name]))]
     answers_within = sandbox.answers_within if sandbox is not None else ANSWERS_WITHIN
+    tarpit = [] if sandbox is None else ["--tarpit-s", str(sandbox.tarpit_s)]
     return Supervised(
         name="mail",
         command=[
             *(sys.executable, "-m", "deploy.local.sandbox", "--data-dir", str(ground.directory / MAIL), *ports),
             *("--longest-delay-s", str(answers_within.total_seconds())),
+            *tarpit,
         ],
         environment=os.environ,
         log=ground.directory / "logs" / "mail.log",
