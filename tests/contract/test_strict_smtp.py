@@ -80,7 +80,7 @@ async def say(strict: Strict, courier: Courier, message: Message) -> int:
     return outcome.code
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(name=texts, content=contents)
 async def test_whatever_is_written_arrives_once_and_unchanged(
     strict: Strict, courier: Courier, name: str, content: Content

@@ -16,7 +16,7 @@ from tests.mail import HEADERS, NAMES, check_wire, parse, texts
 CONTENT = Content(subject="Re: Hello", text="Hi\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(name=texts, subject=texts, text=texts, html=texts)
 @example(name="=?utf-8?q?x?=", subject="x" * 2000, text="x" * 75 + ".\n" + "y" * 75 + "From me \n", html="")
 def test_whatever_is_written_is_read_again_and_adds_nothing(name: str, subject: str, text: str, html: str) -> None:
@@ -57,7 +57,7 @@ def read(part: object) -> str:
     return part.get_content().replace("\r\n", "\n")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  parts are EmailMessages
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(subject=texts)
 def test_lines_with_encoded_words_keep_to_76_and_cut_no_character(subject: str) -> None:
     subject = one_line(subject)
