@@ -6,13 +6,13 @@ that was not sent, and never the same link of the same mail twice within REPEAT.
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from itertools import islice, takewhile
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -62,7 +62,8 @@ class Hits:
         self.target: Kept[tuple[UUID, UUID], str | None] = Kept(self._look_up_target)
         self._runtime = runtime
         self._waiting: deque[Hit] = deque()
-        self._seen: dict[tuple[UUID, UUID | None], datetime] = {}  # in the order of their times
+        # In the order of their times; a plain dict would be slow to give its first entry after many have gone.
+        self._seen: OrderedDict[tuple[UUID, UUID | None], datetime] = OrderedDict()
         self._noted = asyncio.Event()
 
     def note(self, hit: Hit) -> None:
@@ -122,11 +123,8 @@ class Hits:
         HITS.labels("not_sent").inc(len(batch) - len(facts))
 
     def _forget_seen(self, before: datetime) -> None:
-        while self._seen:
-            oldest = next(iter(self._seen))
-            if self._seen[oldest] > before and len(self._seen) < MAX_REMEMBERED:
-                return
-            del self._seen[oldest]
+        while self._seen and (next(iter(self._seen.values())) <= before or len(self._seen) >= MAX_REMEMBERED):
+            self._seen.popitem(last=False)
 
     async def _look_up_team(self, team_id: UUID) -> bool:
         async with self._runtime.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
@@ -172,8 +170,9 @@ def network_of(host: str | None) -> str | None:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    prefix: Literal[24, 48] = 24 if address.version == 4 else 48
-    return str(ip_network((address, prefix), strict=False))
+    prefix = 24 if address.version == 4 else 48
+    kept = int(address) >> (address.max_prefixlen - prefix) << (address.max_prefixlen - prefix)
+    return f"{type(address)(kept)}/{prefix}"
 
 
 def _told(hit: Hit, email: rows.Opened) -> Fact:
