@@ -81,7 +81,7 @@ def signed(settings: Settings, send: Claimed, letter: Letter, now: datetime) -> 
     return msgspec.structs.replace(letter.message, content=dkim.signed(letter.message.content, signer, now))
 
 
-def feedback_id(send: Claimed) -> str | None:
+def _feedback_id(send: Claimed) -> str | None:
     """What Gmail counts complaints by: campaign, step, kind and, last and always, the sender, here the team."""
     if send.campaign_id is None or send.step_id is None:
         return None
@@ -123,7 +123,7 @@ def _headers(
         in_reply_to=thread[-1].message_id if thread else None,
         references=[mail.message_id for mail in thread],
         unsubscribe_url=unsubscribe_url,
-        feedback_id=feedback_id(send),
+        feedback_id=_feedback_id(send),
     )
 
 
