@@ -85,21 +85,11 @@ def _check_conditions(steps: Sequence[Step]) -> None:
 
 
 def frozen(steps: Sequence[Step]) -> list[planning.Step]:
-    """The steps as a version keeps them (migration 018): their content, without counters.
-
-    Raises:
-        Problem: invalid, when conditions that were not written through the API are none that the sender knows.
-
-    """
-    return [_frozen(place, step) for place, step in enumerate(steps)]
+    """The steps as a version keeps them (migration 018): their content, without counters."""
+    return [_frozen(step) for step in steps]
 
 
-def _frozen(place: int, step: Step) -> planning.Step:
-    try:
-        conditions = msgspec.convert(step.conditions, tuple[planning.Condition, ...])
-    except msgspec.ValidationError as error:
-        fault = Fault(code="condition", detail=str(error), pointer=f"/sequences/{place}/conditions")
-        raise Problem("invalid", errors=[fault]) from None
+def _frozen(step: Step) -> planning.Step:
     return planning.Step(
         step_id=step.id,
         step_number=step.step_number,
@@ -107,7 +97,7 @@ def _frozen(place: int, step: Step) -> planning.Step:
         body=step.body,
         delay_days=step.delay_days,
         delay_hours=step.delay_hours,
-        conditions=conditions,
+        conditions=msgspec.convert(step.conditions, tuple[planning.Condition, ...]),
         variants=tuple(
             planning.Variant(
                 variant_id=variant.id,
@@ -125,7 +115,7 @@ async def save_version(at: Scope, campaign_id: UUID, *, moves_leads: bool = Fals
     """Keeps the steps as they are now, unless the last version says the same; returns the newest version's number.
 
     Raises:
-        Problem: see `frozen`; also when conditions lead nowhere.
+        Problem: invalid, when conditions lead nowhere: a direct client of the database may write such.
 
     """
     listed = await sequences.list_steps(at.tx, at.team_id, campaign_id)

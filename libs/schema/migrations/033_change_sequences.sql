@@ -1,7 +1,25 @@
 -- owner: api (sequence_variants, sequence_version), analytics (verdicts on A/B tests), sender (enrollments)
--- why:   an arm of a test is its words, so an edited one is another arm; leads may move to a newer version of their steps
+-- why:   conditions decide now who is mailed; an arm of a test is its words, so an edited one is another arm; leads may
+--        move to a newer version of their steps
 -- locks: ACCESS EXCLUSIVE on sequences, sequence_variants, sequence_version for a new column each, no rewrite; SHARE on
 --        sequence_variants, enrollments and email_outcome while their indexes are built
+
+-- Only what the sender knows, since it decides who is mailed. Nobody has read them until now, so what is none of it goes.
+DO $$
+DECLARE
+    known CONSTANT TEXT := $path$jsonb_path_query_array(conditions, '$[*] ? (@.type() == "object"
+        && @.type.type() == "string" && @.action.type() == "string"
+        && (@.type == "no_reply" || @.type == "replied" || @.type == "opened" || @.type == "not_opened"
+            || @.type == "clicked" || @.type == "not_clicked" || @.type == "intent_is")
+        && (@.action == "continue" || @.action == "skip" || @.action == "stop" || @.action == "goto")
+        && (!exists(@.step) || (@.step.type() == "number" && @.step >= 1 && @.step <= 1000))
+        && (!exists(@.intent) || @.intent.type() == "string"
+            || (@.intent.type() == "array" && !exists(@.intent[*] ? (@.type() != "string")))))') = conditions
+        AND conditions::text !~ '"step": [0-9]+[.]'$path$;
+BEGIN
+    EXECUTE 'UPDATE sequences SET conditions = DEFAULT WHERE NOT (' || known || ')';
+    EXECUTE 'ALTER TABLE sequences ADD CONSTRAINT sequences_conditions_known CHECK (' || known || ')';
+END $$;
 
 -- Archived like a step, since versions and emails name variants: the counts of other words are never mixed with its own.
 ALTER TABLE sequence_variants ADD COLUMN deleted_at TIMESTAMPTZ;

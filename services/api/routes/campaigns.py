@@ -140,8 +140,8 @@ async def activate_campaign(campaign_id: UUID, at: Here) -> Response:
     campaign = await lock(at, campaign_id)
     if campaign.status not in {"draft", "scheduled"}:
         raise Problem("wrong_state", f"the campaign is {campaign.status}; only a draft can be activated")
-    await check_ready(at, campaign_id)
     version = await save_version(at, campaign_id)
+    await check_ready(at, campaign_id)
     await campaigns.activate_campaign(at.tx, at.team_id, campaign_id, at.now)
     event_id = await tell(at, CampaignActivated(campaign_id=campaign_id, sequence_version=version))
     return answer(Accepted(id=campaign_id, event_id=event_id, status="active"), 202)
