@@ -201,6 +201,29 @@ async def test_a_loop_that_raises_is_told_once_and_tried_again_and_stops_no_othe
     assert output.count("loop.recovered") == 1
 
 
+async def test_a_jump_of_a_sandboxs_clock_wakes_every_loop(database: str, owner: Connection, nats_streams: str) -> None:
+    ticks = {"often": 0, "hourly": 0}
+
+    async def often() -> bool:
+        ticks["often"] += 1
+        return False
+
+    async def hourly() -> bool:
+        ticks["hourly"] += 1
+        return False
+
+    await owner.execute("UPDATE installation SET sandbox = true")
+    loops = [Loop(name="often", tick=often, idle_s=0.01), Loop(name="hourly", tick=hourly, idle_s=3600)]
+    async with a_service(database, nats_streams, loops=loops) as service:
+        task = asyncio.create_task(run(service))
+        await eventually(lambda: ticks["often"] > 5)
+        assert ticks["hourly"] == 1
+        await owner.execute("UPDATE installation SET clock_offset = INTERVAL '1 day'")
+        await eventually(lambda: ticks["hourly"] == 2)
+        service.runtime.stopping.set()
+        await task
+
+
 async def test_a_part_that_cannot_run_ends_the_process_with_its_reason(database: str, nats_streams: str) -> None:
     closed: list[bool] = []
 

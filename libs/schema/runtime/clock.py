@@ -1,5 +1,6 @@
 """Business time and new ids, passed in as values; nothing else in the code reads a clock to decide something."""
 
+import asyncio
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ class Clock:
         self._offset = offset
         self._keep_s = 0.0
         self._read_at = 0.0
+        self.jump = asyncio.Event()  # set when the offset is seen to have moved; then there is another one
 
     def now(self) -> datetime:
         """The business time, aware, in UTC."""
@@ -29,7 +31,11 @@ class Clock:
         """Reads the offset again, now."""
         async with pool.acquire(timeout=_ACQUIRE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(READ_OFFSET)
-        is_sandbox, self._offset = row or (False, timedelta(0))
+        is_sandbox, offset = row or (False, timedelta(0))
+        if offset != self._offset:
+            self._offset = offset
+            self.jump.set()
+            self.jump = asyncio.Event()
         self._keep_s = _SANDBOX_S if is_sandbox else _REAL_S
         self._read_at = time.monotonic()
 

@@ -180,6 +180,7 @@ async def _run_loop(service: Service, loop: Loop, health: Health) -> None:
         health.beats[loop.name] = time.monotonic()
         try:
             await runtime.clock.follow(runtime.pool)
+            jump = runtime.clock.jump  # one that comes during the tick counts too
             again = await loop.tick()
         except Exception as error:  # the edge: whatever a tick raises is told once and tried again
             LOOP_ERRORS.labels(service.name, loop.name).inc()
@@ -191,7 +192,18 @@ async def _run_loop(service: Service, loop: Loop, health: Health) -> None:
         if told:
             runtime.log.info("loop.recovered", loop=loop.name)
         back_off_s, told = 0.0, ""
-        await pause(runtime.stopping, 0 if again else loop.idle_s * runtime.settings.idle_factor)
+        await _idle(runtime.stopping, jump, 0 if again else loop.idle_s * runtime.settings.idle_factor)
+
+
+async def _idle(stopping: asyncio.Event, jump: asyncio.Event, seconds: float) -> None:
+    """Waits so long, or until told to stop, or until a sandbox's clock has jumped."""
+    if not seconds:
+        await asyncio.sleep(0)
+        return
+    waits = [asyncio.create_task(event.wait()) for event in (stopping, jump)]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
 
 
 async def _until_stopping(stopping: asyncio.Event, parts: Sequence[asyncio.Task[None]]) -> None:
