@@ -57,8 +57,26 @@ async def _line_works(tx: Tx, send: Claimed, at: datetime) -> None:
     if line:
         await _change(tx, send.team_id, send.inbox_id, line, rules.closed, at)
     for breaker in send.breakers:
-        if breaker.kind == "reputation" and breaker.retry_at is not None and breaker.retry_at <= at:
+        if breaker.kind == "reputation" and breaker.state == "closed":
+            await _judge(tx, send.team_id, send.inbox_id, breaker.spot, at)
+        elif breaker.kind == "reputation" and breaker.retry_at is not None and breaker.retry_at <= at:
             await _probed(tx, send, breaker, at)
+
+
+async def _judge(tx: Tx, team_id: UUID, inbox_id: UUID, spot: Spot, at: datetime) -> None:
+    """Bounces enough there were; now there may be mails enough to judge by."""
+    for breaker in await queries.lock_breakers(tx, team_id, inbox_id, [spot], at):
+        if breaker.state == "closed":
+            changed = reputation.judged(breaker, await _bounces(tx, breaker, at), at)
+            await _save(tx, team_id, inbox_id, (breaker, changed), at)
+    await queries.show_circuit(tx, team_id, inbox_id)
+
+
+async def _bounces(tx: Tx, breaker: Breaker, at: datetime) -> reputation.Bounces:
+    """The window's mails and bounces of the inbox or campaign, without what has had its verdict."""
+    since = at - reputation.BOUNCE_WINDOW
+    count = refusals.bounces_of_inbox if breaker.scope == "inbox" else refusals.bounces_of_campaign
+    return await count(tx, UUID(breaker.key), max(since, breaker.counted_from or since))
 
 
 async def _probed(tx: Tx, send: Claimed, breaker: Breaker, at: datetime) -> None:
@@ -95,14 +113,8 @@ async def _after_hard_bounce(tx: Tx, refusal: Refusal, at: datetime) -> None:
         ("reputation", "inbox", str(refusal.inbox_id)),
         ("reputation", "campaign", str(refusal.campaign_id)),
     ]
-    since = at - reputation.BOUNCE_WINDOW
     for breaker in await queries.lock_breakers(tx, refusal.team_id, refusal.inbox_id, spots, at):
-        start = max(since, breaker.counted_from or since)
-        if breaker.scope == "inbox":
-            seen = await refusals.bounces_of_inbox(tx, refusal.inbox_id, start)
-        else:
-            seen = await refusals.bounces_of_campaign(tx, refusal.campaign_id, start)
-        changed = reputation.after_bounce(breaker, seen, refusal.tried_at, at)
+        changed = reputation.after_bounce(breaker, await _bounces(tx, breaker, at), refusal.tried_at, at)
         await _save(tx, refusal.team_id, refusal.inbox_id, (breaker, changed), at)
     await queries.show_circuit(tx, refusal.team_id, refusal.inbox_id)
 

@@ -243,7 +243,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     reply_intent: str | None
     opened: bool
     clicked: bool
-    breakers: list[Breaker]  # that are not closed, or count failures in a row
+    breakers: list[Breaker]  # that are not closed, count failures in a row, or wait for enough mails to judge by
 
 
 LOAD_CLAIMED = """
@@ -290,7 +290,8 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
         WHERE b.team_id = l.team_id
             AND (b.scope, b.scope_key) IN (('inbox', l.inbox_id::text), ('smtp_host', lower(i.smtp_host)),
                 ('campaign', l.campaign_id::text))
-            AND (b.state <> 'closed' OR (b.failures > 0 AND b.kind IN ('transport', 'auth')))), '[]') AS breakers
+            AND (b.state <> 'closed' OR (b.failures > 0 AND b.kind IN ('transport', 'auth'))
+                OR (b.failures >= b.threshold AND b.kind = 'reputation'))), '[]') AS breakers
 FROM send_ledger AS l
 CROSS JOIN installation AS n
 JOIN teams AS t ON t.id = l.team_id

@@ -74,6 +74,11 @@ def after_bounce(breaker: Breaker, seen: Bounces, sent_at: datetime, now: dateti
     if breaker.state != "closed":
         is_probe = breaker.retry_at is not None and sent_at >= breaker.retry_at
         return _opened(breaker, seen, "a probe bounced", now) if is_probe else breaker
+    return judged(breaker, seen, now)
+
+
+def judged(breaker: Breaker, seen: Bounces, now: datetime) -> Breaker:
+    """A closed breaker by what is seen now. Only a bounce makes things worse, or the mail that makes enough of them."""
     chance = chance_of_worse(seen.bounces, seen.sends)
     if seen.sends >= LEAST_SENDS and chance >= CERTAINTY:
         return _opened(breaker, seen, f"P(rate > {WORST_RATE:.0%}) = {chance:.2f}", now)
