@@ -42,16 +42,45 @@ def write(words: Words, reader: Reader, writer: Writer, unsubscribe_url: str, th
         CannotRenderError: see render.py; also when the team has no postal address (CAN-SPAM).
 
     """
-    if not (writer.physical_address or "").strip():
+    footer = footer_of(writer, unsubscribe_url)
+    values = values_of(reader, writer, unsubscribe_url)
+    spun = spun_for(words, reader.lead_key)
+    return compose(spun.subject, spun.body, values, thread_subject=thread_subject, footer=footer)
+
+
+def footer_of(writer: Writer, unsubscribe_url: str) -> Footer:
+    """What stands under every mail.
+
+    Raises:
+        CannotRenderError: the team has no postal address (CAN-SPAM).
+
+    """
+    address = writer.physical_address or ""
+    if not address.strip():
         raise CannotRenderError("physical_address", "missing")
-    footer = Footer(
-        company=writer.company, physical_address=writer.physical_address or "", unsubscribe_url=unsubscribe_url
-    )
+    return Footer(company=writer.company, physical_address=address, unsubscribe_url=unsubscribe_url)
+
+
+def values_of(reader: Reader, writer: Writer, unsubscribe_url: str) -> dict[str, Any]:
+    """Everything that a template may name."""
     values = lead_values({name: getattr(reader, name) for name in LEAD_FIELDS}, reader.custom_fields)
-    values |= {"sender_name": writer.name or "", "sender_email": writer.email, "unsubscribe_url": unsubscribe_url}
+    return values | {
+        "sender_name": writer.name or "",
+        "sender_email": writer.email,
+        "unsubscribe_url": unsubscribe_url,
+    }
+
+
+def spun_for(words: Words, lead_key: bytes) -> Words:
+    """The words with every choice made for this person.
+
+    Raises:
+        CannotRenderError: it is no spintax.
+
+    """
     try:
-        subject = spin(words.subject, reader.lead_key, words.step_id, "subject")
-        body = spin(words.body, reader.lead_key, words.step_id, "body")
+        subject = spin(words.subject, lead_key, words.step_id, "subject")
+        body = spin(words.body, lead_key, words.step_id, "body")
     except SpintaxError as error:
         raise CannotRenderError("template", type(error).__name__) from None
-    return compose(subject, body, values, thread_subject=thread_subject, footer=footer)
+    return Words(step_id=words.step_id, subject=subject, body=body)

@@ -109,11 +109,7 @@ def compose(
         CannotRenderError: a variable without value or fallback, a broken template, no subject, no text.
 
     """
-    line = one_line(_rendered(subject, values, escape=False))
-    if not subject.strip() and thread_subject is not None:
-        line = thread_subject if _REPLY_PREFIX.match(thread_subject) else f"Re: {thread_subject}"
-    if not line:
-        raise CannotRenderError("subject", "empty")
+    line = subject_line(subject, values, thread_subject)
     is_html = _HTML.search(body) is not None
     written = clean(_rendered(body, values, escape=is_html))
     if not written.strip():
@@ -122,11 +118,24 @@ def compose(
         # The template was checked when it was saved; Liquid and spintax can put a scheme together that it did not show.
         raise CannotRenderError("template", "link_scheme")
     if not is_html:
-        return Content(subject=line[:MAX_SUBJECT], text=written.rstrip() + _text_footer(footer))
+        return Content(subject=line, text=written.rstrip() + _text_footer(footer))
     whole = _with_html_footer(written, footer)
-    return Content(
-        subject=line[:MAX_SUBJECT], text=get_text(written, _TEXT_FROM_HTML).rstrip() + _text_footer(footer), html=whole
-    )
+    return Content(subject=line, text=get_text(written, _TEXT_FROM_HTML).rstrip() + _text_footer(footer), html=whole)
+
+
+def subject_line(subject: str, values: Mapping[str, Any], thread_subject: str | None) -> str:
+    """The mail's subject; an empty template goes on in the thread that has `thread_subject`.
+
+    Raises:
+        CannotRenderError: a variable without value or fallback, a broken template, no subject.
+
+    """
+    line = one_line(_rendered(subject, values, escape=False))
+    if not subject.strip() and thread_subject is not None:
+        line = thread_subject if _REPLY_PREFIX.match(thread_subject) else f"Re: {thread_subject}"
+    if not line:
+        raise CannotRenderError("subject", "empty")
+    return line[:MAX_SUBJECT]
 
 
 def one_line(text: str) -> str:

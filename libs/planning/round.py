@@ -24,7 +24,8 @@ from libs.planning.gates import (
     recipient_hold,
     recipient_readings,
 )
-from libs.planning.letter import Writer, write
+from libs.planning.letter import Writer
+from libs.planning.rehearsal import Rehearsal
 from libs.planning.render import CannotRenderError
 from libs.planning.schedule import NO_INBOX, Due, Held, Planner, Slot, plan, round_of
 from libs.planning.sequence import Step, step_at, variant_of, words_of
@@ -157,6 +158,7 @@ class _Desk:
         self._sight = sight
         self._rules: dict[tuple[UUID, int], CampaignRules] = {}
         self._senders: dict[tuple[UUID, int, UUID | None, str | None], Senders | Hold] = {}
+        self._rehearsal = Rehearsal()
 
     def sort(self, lead: DueLead) -> Ready | Hold | Moved | Ended:
         """Asks the gates that need no hour, cheap before costly: person, conditions, inboxes, letter."""
@@ -176,7 +178,21 @@ class _Desk:
         senders = self._senders_of(lead, step, version)
         if isinstance(senders, Hold):
             return senders
-        return _written(lead, step, version, senders, sight)
+        return self._written(lead, step, version, senders)
+
+    def _written(self, lead: DueLead, step: Step, version: SequenceVersion, senders: Senders) -> Ready | Hold:
+        box, team = self._sight.boxes[senders.inbox_ids[0]], self._sight.team
+        writer = Writer(
+            email=box.email, name=box.from_name, company=team.company_name, physical_address=team.physical_address
+        )
+        variant = variant_of(step, lead.lead_key, version.winners)
+        variant_id = variant and variant.variant_id
+        words = words_of(step, variant_id)
+        try:
+            subject = self._rehearsal.subject(words, lead, writer, self._sight.public_url, lead.thread_subject)
+        except CannotRenderError as error:
+            return Hold(gate=error.gate, value=error.value)
+        return Ready(lead=lead, step=step, version=version, senders=senders, subject=subject, variant_id=variant_id)
 
     def due(self, ready: Ready) -> Due:
         """The lead as the planner places it."""
@@ -229,23 +245,6 @@ def _matches(box: PlannedInbox, provider: str | None) -> bool:
 def _stays(lead: DueLead, step: Step, version: SequenceVersion) -> bool:
     """Whether the lead stays with its inbox: it has had a mail from it."""
     return step is not version.steps[0] and lead.inbox_id is not None
-
-
-def _written(lead: DueLead, step: Step, version: SequenceVersion, senders: Senders, sight: Sight) -> Ready | Hold:
-    box = sight.boxes[senders.inbox_ids[0]]
-    writer = Writer(
-        email=box.email,
-        name=box.from_name,
-        company=sight.team.company_name,
-        physical_address=sight.team.physical_address,
-    )
-    variant = variant_of(step, lead.lead_key, version.winners)
-    variant_id = variant and variant.variant_id
-    try:
-        content = write(words_of(step, variant_id), lead, writer, sight.public_url, lead.thread_subject)
-    except CannotRenderError as error:
-        return Hold(gate=error.gate, value=error.value)
-    return Ready(lead=lead, step=step, version=version, senders=senders, subject=content.subject, variant_id=variant_id)
 
 
 def _elsewhere(lead: DueLead, step: Step, steps: Sequence[Step], now: datetime) -> Hold | Moved | Ended | None:
