@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import unicodedata
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 import idna
@@ -25,7 +26,12 @@ def normalise_address(address: str) -> str:
 
     """
     local, _, domain = unicodedata.normalize("NFKC", address).strip().rpartition("@")
-    return f"{local.lower()}@{idna.encode(domain.removesuffix('.'), uts46=True, std3_rules=True).decode('ascii')}"
+    return f"{local.lower()}@{_ascii_domain(domain)}"
+
+
+@lru_cache(maxsize=16_384)  # a list has many people of few domains
+def _ascii_domain(domain: str) -> str:
+    return idna.encode(domain.removesuffix("."), uts46=True, std3_rules=True).decode("ascii")
 
 
 def lead_key(pepper: bytes, address: str) -> bytes:
