@@ -121,7 +121,7 @@ TABLES = (
         name="sequence_variants",
         row={**OURS, "sequence_id": "'{sequences}'", "variant_index": "{small}", "subject": "''", "body": "''"},
         change="body",
-        rights={**WORK, "delete": "work"},
+        rights=WORK,
     ),
     Table(
         name="emails",

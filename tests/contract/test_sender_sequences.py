@@ -265,3 +265,46 @@ async def test_many_leads_move_in_batches_and_each_once(world: World) -> None:
     assert await world.column("SELECT count(*) FROM enrollments WHERE sequence_version = 2") == [BATCH]
     assert await move_leads(world.deps) is False
     assert await world.column("SELECT DISTINCT next_at FROM enrollments") == [MONDAY + DAY]
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_spin_that_is_planned_is_the_one_that_is_sent_and_a_leads_value_never_spins(world: World) -> None:
+    await world.leads(*(f"lead{number}" for number in range(12)))
+    await world.leads("odd", first_name="{X|Y}")
+    await world.campaign(Step(subject="{Hi|Hello|Dear} {{ first_name }}", body="{One|Two} of you"))
+    await world.plan()
+    planned = dict(await world.owner.fetch("SELECT to_email, subject FROM emails"))
+    await world.go_on(3 * HOUR, step=5 * MINUTE)
+    mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]
+    assert {str(mail["To"]): str(mail["Subject"]) for mail in mails} == planned
+    assert {subject.partition(" ")[0] for subject in planned.values()} == {"Hi", "Hello", "Dear"}
+    assert planned["odd@lead.test"].endswith(" {X|Y}")
+
+
+async def test_a_planned_mail_keeps_its_arm_when_another_wins_and_new_mails_go_to_the_winner(world: World) -> None:
+    campaign = await world.campaign(Step(subject="Base", body="Base"))
+    arms = [new_id(), new_id()]
+    for index, arm in enumerate(arms):
+        row = {
+            "id": arm,
+            "sequence_id": campaign.step_ids[0],
+            "variant_index": index,
+            "body": "x",
+            "subject": f"Arm {index}",
+        }
+        await insert(world.owner, "sequence_variants", row)
+    kept = [{"variant_id": str(arm), "subject": f"Arm {index}", "body": "x"} for index, arm in enumerate(arms)]
+    await world.owner.execute("UPDATE sequence_version SET steps = jsonb_set(steps, '{0,variants}', $1)", kept)
+    await world.leads(*(f"early{number}" for number in range(12)))
+    await world.plan()
+    planned = dict(await world.owner.fetch("SELECT to_email, subject FROM emails"))
+    assert set(planned.values()) == {"Arm 0", "Arm 1"}
+    await world.owner.execute("UPDATE sequence_variants SET is_winner = true WHERE id = $1", arms[1])
+    await world.leads(*(f"late{number}" for number in range(12)))
+    await world.go_on(3 * HOUR, step=5 * MINUTE)
+    mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]
+    sent = {str(mail["To"]): str(mail["Subject"]) for mail in mails}
+    assert {name: subject for name, subject in sent.items() if name.startswith("early")} == planned
+    assert {subject for name, subject in sent.items() if name.startswith("late")} == {"Arm 1"}

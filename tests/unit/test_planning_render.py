@@ -41,6 +41,7 @@ def test_values_fallbacks_and_conditions() -> None:
         ("{{ ''.__class__ }}", "template", "LiquidSyntaxError"),
         ("{% include 'secrets' %}", "template", "TemplateNotFoundError"),
         ("  ", "body", "empty"),
+        ("<a href=\"{{ 'java' }}script:x\">y</a>", "template", "link_scheme"),
     ],
 )
 def test_what_cannot_be_written_is_refused_with_its_reason(body: str, gate: str, value: str) -> None:

@@ -22,6 +22,7 @@ BEGIN
 END $$;
 
 -- Archived like a step, since versions and emails name variants: the counts of other words are never mixed with its own.
+-- Nobody deletes one any more: an email of a lead in an older version could not be written for want of it.
 ALTER TABLE sequence_variants ADD COLUMN deleted_at TIMESTAMPTZ;
 ALTER TABLE sequence_variants DROP CONSTRAINT sequence_variants_sequence_id_variant_index_key;
 CREATE UNIQUE INDEX sequence_variants_sequence_id_variant_index_key ON sequence_variants(sequence_id, variant_index)
@@ -29,7 +30,8 @@ CREATE UNIQUE INDEX sequence_variants_sequence_id_variant_index_key ON sequence_
 DROP INDEX idx_sequence_variants_winner;
 CREATE UNIQUE INDEX idx_sequence_variants_winner ON sequence_variants(sequence_id)
     WHERE is_winner AND deleted_at IS NULL;
-GRANT UPDATE (deleted_at) ON sequence_variants TO coldstream_tenant;
+REVOKE DELETE ON sequence_variants FROM authenticated;
+GRANT UPDATE (deleted_at) ON sequence_variants TO authenticated;
 
 -- Saved with "apply to all": leads on their way in an older version go on in this one.
 ALTER TABLE sequence_version ADD COLUMN moves_leads BOOLEAN NOT NULL DEFAULT FALSE;
