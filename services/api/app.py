@@ -20,6 +20,7 @@ from services.api.problems import Code, Problem
 from services.api.routes import (
     batch,
     campaigns,
+    circuits,
     domains,
     explain,
     forecast,
@@ -44,6 +45,7 @@ ROUTERS = (
     campaigns.router,
     sequences.router,
     schedule.router,
+    circuits.router,
     results.router,
     explain.router,
     forecast.router,
