@@ -79,5 +79,3 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     inboxes: list[InboxAnswer]
     sequences: list[PastSequence]
     notes: list[str]
-
-

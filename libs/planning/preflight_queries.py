@@ -90,11 +90,16 @@ async def read_plan(tx: Tx, team_id: UUID, campaign_id: UUID, now: datetime) -> 
     return Plan(
         **msgspec.structs.asdict(row),
         now=now,
-        steps=await fetch_all(tx, Step, STEPS, team_id, campaign_id),
+        steps=await read_steps(tx, team_id, campaign_id),
         boxes=[box for box in boxes if campaign_id in box.campaign_ids and not box.archived],
         domains=await fetch_all(tx, SendingDomain, SENDING_DOMAINS, team_id, campaign_id),
         team=await queries.team_day(tx, team_id, now),
     )
+
+
+async def read_steps(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[Step]:
+    """The steps as they stand, as a version would keep them."""
+    return await fetch_all(tx, Step, STEPS, team_id, campaign_id)
 
 
 async def read_readers(tx: Tx, team_id: UUID, plan: Plan, most: int) -> list[Reader]:

@@ -3,7 +3,7 @@
 The sender and a request of the API may run them all, each under its own role. Never locks and never writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -235,7 +235,11 @@ WHERE c.team_id = $1
 
 async def sequences(tx: Tx, team_id: UUID, leads: Sequence[DueLead]) -> list[SequenceVersion]:
     """The versions that these leads are in."""
-    wanted = list({(lead.campaign_id, lead.sequence_version) for lead in leads})
+    return await versions(tx, team_id, {(lead.campaign_id, lead.sequence_version) for lead in leads})
+
+
+async def versions(tx: Tx, team_id: UUID, wanted: Collection[tuple[UUID, int]]) -> list[SequenceVersion]:
+    """These versions, each named by its campaign and its number."""
     return await fetch_all(
         tx,
         SequenceVersion,

@@ -82,6 +82,16 @@ def wants_slot(next_at: datetime, held_gate: str | None, held_until: datetime | 
     return held_until is None or held_until <= (round_at + HORIZON if held_gate in SLOT_GATES else round_at)
 
 
+def ready_from(next_at: datetime, held_gate: str | None, held_until: datetime | None, now: datetime) -> datetime:
+    """The first instant from now on at which some round looks at the lead: now, or one of the grid."""
+    if wants_slot(next_at, held_gate, held_until, round_of(now)):
+        return now
+    at = next_at - HORIZON
+    if held_until is not None:
+        at = max(at, held_until - HORIZON if held_gate in SLOT_GATES else held_until)
+    return at if round_of(at) == at else round_of(at) + ROUND_EVERY
+
+
 def look_again_at(hold: Hold, round_at: datetime) -> datetime:
     """When a held lead is looked at again at the latest; never in the same round."""
     return max(hold.retry_at or round_at + LOOK_AGAIN, round_at + ROUND_EVERY)
