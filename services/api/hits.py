@@ -68,13 +68,15 @@ class Hits:
 
     def note(self, hit: Hit) -> None:
         """Remembers the hit for the next flush, unless it is a repetition or too many are waiting."""
+        key = hit.email_id, hit.link_id
         self._forget_seen(hit.at - REPEAT)
-        if (hit.email_id, hit.link_id) in self._seen:
+        if key in self._seen and hit.at - self._seen[key] < REPEAT:
             HITS.labels("repeated").inc()
         elif len(self._waiting) >= MAX_WAITING:
             HITS.labels("dropped").inc()
         else:
-            self._seen[hit.email_id, hit.link_id] = hit.at
+            self._seen[key] = hit.at
+            self._seen.move_to_end(key)
             self._waiting.append(hit)
             self._noted.set()
 

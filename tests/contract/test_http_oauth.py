@@ -24,6 +24,7 @@ from tests.support import SECRET_KEY, eventually
 
 GRANT = {"refresh_token": "refresh-canary", "scope": "https://mail.google.com/"}
 WORKERS = 20
+ENDPOINTS = Endpoints(tls_context(None), allow=LOOPBACK)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,7 @@ async def caller(rig: Rig) -> Caller:
 
 async def refresh(rig: Rig, provider: TokenEndpoint) -> bool:
     """One tick of one worker."""
-    endpoints = Endpoints(tls_context(None), allow=LOOPBACK)
-    return await refresh_tokens(rig.runtime, {"google": client_of(provider)}, endpoints)
+    return await refresh_tokens(rig.runtime, {"google": client_of(provider)}, ENDPOINTS)
 
 
 def body(caller: Caller, **more: Any) -> dict[str, Any]:

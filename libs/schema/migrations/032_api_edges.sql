@@ -1,6 +1,5 @@
 -- owner: api
--- why:   OAuth mailboxes: when a token is renewed, which version of a mailbox's credentials this is, and that a person must consent
---        again (reliability.md §2.5); which domains the resolver asks about next
+-- why:   OAuth mailboxes: when a token is renewed, for which version of the credentials; and which domains are asked about next
 -- locks: ACCESS EXCLUSIVE on inboxes for new columns with constant defaults: no rewrite; SHARE on recipient_domain, new and empty
 
 ALTER TABLE inboxes

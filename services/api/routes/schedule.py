@@ -1,6 +1,5 @@
 """Campaigns that start at an hour of their own: checked and frozen now, started by the sender then."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -16,13 +15,11 @@ from services.api.resources import Accepted
 from services.api.responses import answer, nothing, problems, shows
 from services.api.routes.sequences import lock
 from services.api.routing import Here, ScopedRoute, needs
-from services.api.rules.instants import not_before
+from services.api.rules.start import start_time
 from services.api.rules.text import Refused
 from services.api.steps import save_version
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=ScopedRoute, responses=problems())
-
-LONGEST_WAIT = timedelta(days=366)
 
 
 @router.post(
@@ -32,7 +29,7 @@ async def schedule_campaign(campaign_id: UUID, body: ScheduleIn, at: Here) -> Re
     """Starts the campaign at the given hour, if nothing is missing now; a second call moves the hour."""
     campaign = await lock(at, campaign_id)
     try:
-        start_at = not_before(body.start_at, at.now, LONGEST_WAIT)
+        start_at = start_time(body.start_at, at.now)
     except Refused as reason:
         raise refused(reason, pointer="/start_at") from None
     if not await schedule.schedule_campaign(at.tx, at.team_id, campaign_id, start_at):
