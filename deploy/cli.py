@@ -1,7 +1,8 @@
 """The `coldstream` command: what can be asked for. Must never import the work before it is asked for.
 
 Data goes to stdout, progress and errors to stderr. Exit codes: 0 done; 1 the answer is no (a promise is broken, a check
-failed, sources disagree); 2 wrong use of the command; 3 a setting is missing or a server cannot be reached.
+failed, sources disagree); 2 wrong use of the command; 3 a setting is missing or a server cannot be reached. Only
+`explain` answers in codes of its own: 0 the mail will be sent, 3 it waits or is held, 4 there will be none.
 """
 
 from pathlib import Path
@@ -31,6 +32,9 @@ Role: TypeAlias = Literal["api", "api.webhooks", "sender", "warmup", "replies", 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DatabaseUrl = Annotated[
     str, typer.Option(envvar="COLDSTREAM_DATABASE_URL", show_envvar=True, help="PostgreSQL, with the owner's login.")
+]
+Pepper = Annotated[
+    str | None, typer.Option(envvar="COLDSTREAM_PEPPER", show_envvar=True, help="The installation's pepper, base64.")
 ]
 NatsUrl = Annotated[str, typer.Option(envvar="COLDSTREAM_NATS_URL", show_envvar=True, help="NATS with JetStream.")]
 
@@ -130,6 +134,53 @@ def verify_sends(
     from deploy.commands.database import verify_sends  # noqa: PLC0415
 
     raise typer.Exit(verify_sends(database_url, nats_url, sent=sent, as_json=as_json))
+
+
+@app.command()
+def explain(
+    database_url: DatabaseUrl,
+    lead: Annotated[str, typer.Argument(help="The lead's id or address.")],
+    at: Annotated[str | None, typer.Option(help="Another instant than now, past or future, as in RFC 3339.")] = None,
+    team_id: Annotated[UUID | None, typer.Option("--team", help="Whose lead, where several teams have it.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell why a lead is mailed, is not, or when, gate by gate; exit 0 will send, 3 waits or is held, 4 never."""
+    from deploy.commands.forecast import explain  # noqa: PLC0415
+
+    raise typer.Exit(explain(database_url, lead, at, team_id, as_json=as_json))
+
+
+@app.command()
+def simulate(
+    database_url: DatabaseUrl,
+    campaign_id: Annotated[UUID, typer.Argument()],
+    pepper: Pepper = None,
+    start_at: Annotated[str | None, typer.Option(help="When a campaign that does not run is started.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Run a whole campaign on a virtual clock, by the planner's own rounds; exit 1 when it reaches no end."""
+    from deploy.commands.forecast import simulate  # noqa: PLC0415
+
+    raise typer.Exit(simulate(database_url, campaign_id, pepper, start_at, as_json=as_json))
+
+
+@app.command()
+def preflight(
+    database_url: DatabaseUrl,
+    campaign_id: Annotated[UUID, typer.Argument()],
+    pepper: Pepper = None,
+    public_url: Annotated[
+        str, typer.Option(envvar="COLDSTREAM_PUBLIC_URL", show_envvar=True, help="Where unsubscribe links lead.")
+    ] = "http://127.0.0.1:8081",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Name everything that would go wrong with a campaign, each with its mend; exit 1 when it may not be started."""
+    from deploy.commands.forecast import preflight  # noqa: PLC0415
+
+    raise typer.Exit(preflight(database_url, campaign_id, pepper, public_url, as_json=as_json))
 
 
 @app.command()

@@ -6,7 +6,7 @@ the seconds in which mails go. Never reads and never writes; the same world give
 
 from bisect import insort
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -23,11 +23,10 @@ from libs.planning.round import Moved, Ready, mailbox_of, plan_round
 from libs.planning.schedule import BATCH, LATE, Slot, choose_batch, look_again_at, ready_from, round_of, went_at
 from libs.planning.sequence import step_at
 from libs.planning.settings import campaign_rules, team_rules
-from libs.planning.simulation import Newcomer, OpenSend, Runner, SimulatedSend, World
+from libs.planning.simulation import MAX_DAYS, Newcomer, OpenSend, Runner, SimulatedSend, World
 from libs.schema.ids import SEND_NAMESPACE
 
 MAX_MAILS = 50_000
-MAX_DAYS = timedelta(days=366)
 MAX_LOOKS = 400_000  # of the planner at a lead: some 50 µs each
 
 Stopped = Literal["mails", "days", "looks", "leads"]

@@ -13,7 +13,7 @@ import msgspec
 from libs.planning import queries
 from libs.planning.facts import DueLead, SequenceVersion
 from libs.planning.preflight_queries import read_steps
-from libs.planning.simulation import Newcomer, OpenSend, Runner, World
+from libs.planning.simulation import Newcomer, OpenSend, Runner, World, begin_of
 from libs.schema.ids import lead_key
 from libs.schema.runtime.db import Tx, fetch_all
 
@@ -106,6 +106,21 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     pepper: bytes
     public_url: str
+
+
+async def read_team_world(tx: Tx, team_id: UUID, asked: Asked, start_at: datetime | None) -> World | None:
+    """What a simulation of the campaign starts from; None when the team has no such campaign.
+
+    Raises:
+        NotSimulatedError: it cannot be simulated, or not from that start.
+
+    """
+    rows = await read_runners(tx, team_id, asked.campaign_id)
+    ours = next((row for row in rows if row.id == asked.campaign_id), None)
+    if ours is None:
+        return None
+    begin = begin_of(ours.status, ours.scheduled_start_at, start_at, asked.now)
+    return await read_world(tx, team_id, asked, rows, begin)
 
 
 async def read_runners(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[CampaignRow]:

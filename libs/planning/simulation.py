@@ -4,18 +4,45 @@ Never holds an address: who is told about is named by id.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import msgspec
 
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 
+MAX_DAYS = timedelta(days=366)
 ASSUMPTIONS = (
     "nobody replies, bounces, opts out, opens or clicks, and no breaker opens",
     "every mail goes in its planned second",
     "settings, steps, lists and inboxes stay as they are now",
 )
+
+
+class NotSimulatedError(Exception):
+    """The campaign cannot be simulated so; the text says why. `field` is what was asked wrongly, if anything was."""
+
+    def __init__(self, text: str, field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def begin_of(status: str, scheduled_at: datetime | None, wanted: datetime | None, now: datetime) -> datetime:
+    """When the simulated campaign starts: as it is asked, as it is scheduled, or now.
+
+    Raises:
+        NotSimulatedError: it has ended, it runs already, or the instant has passed or is more than a year away.
+
+    """
+    if status not in ("draft", "scheduled", "active", "paused"):
+        raise NotSimulatedError(f"the campaign is {status}: it sends nothing more")
+    if wanted is None:
+        return max(now, scheduled_at) if status == "scheduled" and scheduled_at is not None else now
+    if status == "active":
+        raise NotSimulatedError("the campaign runs already, so it cannot be started again", "start_at")
+    if not now <= wanted <= now + MAX_DAYS:
+        raise NotSimulatedError(f"a start lies between now and {MAX_DAYS.days} days from now", "start_at")
+    return wanted
 
 
 class Runner(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from libs.planning.explanation import Explanation
 from libs.planning.findings import Report
+from libs.planning.simulation import Simulation
 from services.api.idempotency import HEADER, MAX_KEY_CHARS
 from services.api.problems import ProblemBody
 from services.api.resources import (
@@ -62,6 +63,7 @@ SHOWN = (
     Accepted,
     Explanation,
     Report,
+    Simulation,
     SequenceImpact,
 )
 

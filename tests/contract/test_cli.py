@@ -10,7 +10,10 @@ from tests.command import children_cpu_s, coldstream
 from tests.support import PEPPER, SECRET_KEY, insert, make_team
 
 NOBODY = "postgresql://coldstream:secret@127.0.0.1:1/coldstream"
-COMMANDS = ("up", "demo", "migrate", "reset", "run", "replay", "verify-sends", "inspect", "pause", "unpause", "health")
+COMMANDS = (
+    *("up", "demo", "migrate", "reset", "run", "replay", "verify-sends", "explain", "simulate", "preflight"),
+    *("inspect", "pause", "unpause", "health"),
+)
 GROUPS = ("parked", "events", "keys", "config")
 SETTINGS = {
     "COLDSTREAM_DATABASE_URL": "postgresql://coldstream_sender:secret@db/coldstream",

@@ -1,6 +1,7 @@
 """Preflight and simulation over HTTP: what they answer, whom, and that one list decides what may start."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from threading import Event
 from uuid import UUID
@@ -10,7 +11,9 @@ import pytest
 from libs.planning.preflight_queries import read_plan, read_readers
 from libs.schema.runtime.clock import new_id
 from services.api.alone import alone
+from tests.command import coldstream
 from tests.contract.http_rig import MONDAY, STEP, Rig, campaign_of, expect, rig_on
+from tests.support import PEPPER
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ async def test_a_campaign_whose_inboxes_are_all_paused_is_not_started(rig: Rig) 
     assert [fault["code"] for fault in problem["errors"]] == ["inbox_closed"]
 
 
-@pytest.mark.parametrize("what", ["preflight"])
+@pytest.mark.parametrize("what", ["preflight", "simulation"])
 async def test_another_teams_campaign_is_unknown(rig: Rig, what: str) -> None:
     campaign = await campaign_of(await rig.team())
     stranger = await rig.team()
@@ -109,3 +112,79 @@ async def test_a_failure_of_heavy_work_leaves_room_for_the_next() -> None:
     with pytest.raises(ZeroDivisionError):
         await alone(lambda: 1 // 0)
     assert await alone(lambda: 1) == 1
+
+
+async def test_a_simulation_names_its_end_its_days_and_its_mails_and_writes_nothing(rig: Rig) -> None:
+    caller = await rig.team()
+    steps = [STEP | {"body": "A word?", "subject": "Hello"}, {"body": "Again?", "delay_days": 2}]
+    campaign = await campaign_of(caller, sequences=steps, settings={"timezone": "UTC", "send_in_lead_timezone": False})
+    said = await caller.post(f"/v1/campaigns/{campaign['id']}/simulation", status=200)
+    assert (said["complete"], said["leads"], said["mails"]) == (True, 1, 2)
+    assert [step["mails"] for step in said["steps"]] == [1, 1]
+    assert said["finishes_at"] == said["sends"][-1]["scheduled_at"]
+    assert sum(day["mails"] for day in said["days"]) == 2
+    assert said["assumptions"]
+    assert await rig.owner.fetchval("SELECT count(*) FROM enrollments WHERE team_id = $1", caller.team_id) == 0
+
+
+async def test_a_simulation_of_a_draft_starts_when_it_is_asked_to(rig: Rig) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller, sequences=[{"subject": "Hello", "body": "A word?"}])
+    path = f"/v1/campaigns/{campaign['id']}/simulation"
+    said = expect(await caller.ask("POST", path, {"start_at": "2026-04-06T00:00:00+00:00"}), 200)
+    assert said["start_at"] == "2026-04-06T00:00:00Z"
+    assert said["first_at"].startswith("2026-04-06")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"start_at": "2020-01-01T00:00:00Z"}, "/start_at"),
+        ({"start_at": "2090-01-01T00:00:00Z"}, "/start_at"),
+        ({"start_at": "2026-02-30T00:00:00Z"}, "/start_at"),
+        ({"start_at": 1772442000}, "/start_at"),
+        ({"start": None}, "/start"),
+    ],
+)
+async def test_a_start_that_is_none_is_refused_with_its_place(rig: Rig, body: dict[str, object], pointer: str) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller)
+    problem = await caller.refused("POST", f"/v1/campaigns/{campaign['id']}/simulation", body)
+    assert (problem["status"], problem["errors"][0]["pointer"]) == (422, pointer)
+
+
+async def test_a_campaign_that_has_ended_is_not_simulated(rig: Rig) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller)
+    await rig.owner.execute("UPDATE campaigns SET status = 'completed' WHERE id = $1", UUID(campaign["id"]))
+    problem = await caller.refused("POST", f"/v1/campaigns/{campaign['id']}/simulation")
+    assert (problem["status"], problem["code"]) == (409, "wrong_state")
+
+
+async def test_the_command_line_says_what_the_api_says(rig: Rig, module_database: str) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller, sequences=[{"subject": "Hello", "body": "A word?"}])
+    (lead,) = (await caller.get(f"/v1/leads?lead_list_id={campaign['lead_list_id']}"))["data"]
+    pepper = base64.b64encode(PEPPER).decode()
+    environ = {"COLDSTREAM_DATABASE_URL": module_database, "COLDSTREAM_PEPPER": pepper}
+    environ["COLDSTREAM_PUBLIC_URL"] = "https://mail.acme.com"
+
+    explained = await coldstream("explain", lead["email"], "--json", environ=environ)
+    assert explained.code == 4, explained.err
+    assert explained.json()["reason"] == "campaign"
+    table = await coldstream("explain", lead["id"], "--at", "2026-03-02T09:00:00Z", environ=environ)
+    assert table.out.startswith("Not in a sequence: the campaign Spring is draft.")
+    assert (await coldstream("explain", "nobody@lead.test", environ=environ)).code == 1
+    assert (await coldstream("explain", lead["id"], "--at", "soon", environ=environ)).code == 2
+
+    run = await coldstream("simulate", campaign["id"], "--json", environ=environ)
+    assert (run.code, run.json()["mails"]) == (0, 1), run.err
+    assert "1 mails to 1 leads" in (await coldstream("simulate", campaign["id"], environ=environ)).out
+    assert (await coldstream("simulate", campaign["id"], environ=environ | {"COLDSTREAM_PEPPER": "x"})).code == 2
+    checked = await coldstream("preflight", campaign["id"], "--json", environ=environ)
+    assert (checked.code, checked.json()["ready"]) == (0, True), checked.err
+    lost = await coldstream(
+        "preflight", campaign["id"], environ=environ | {"COLDSTREAM_PUBLIC_URL": "http://127.0.0.1"}
+    )
+    assert lost.code == 1
+    assert "no_unsubscribe" in lost.out

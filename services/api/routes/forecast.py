@@ -11,15 +11,20 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.planning.findings import Report
+from libs.planning.outlook import outlook
 from libs.planning.preflight import preflight
 from libs.planning.preflight_queries import read_plan, read_readers
+from libs.planning.simulate import simulate
+from libs.planning.simulate_queries import Asked, read_team_world
+from libs.planning.simulation import NotSimulatedError, Simulation, World
 from libs.planning.trial import MAX_LEADS
 from libs.schema.ids import lead_key
 from services.api.alone import alone
-from services.api.problems import not_found
+from services.api.bodies.forecast import SimulationIn
+from services.api.problems import Fault, Problem, not_found
 from services.api.readiness import can_unsubscribe
 from services.api.responses import answer, problems, shows
-from services.api.routing import Here, ScopedRoute, needs
+from services.api.routing import Here, Scope, ScopedRoute, needs
 
 router = APIRouter(prefix="/v1/campaigns", tags=["forecast"], route_class=ScopedRoute, responses=problems())
 
@@ -36,3 +41,25 @@ async def preflight_campaign(campaign_id: UUID, at: Here) -> Response:
         for reader in await read_readers(at.tx, at.team_id, plan, MAX_LEADS)
     ]
     return answer(await alone(partial(preflight, plan, readers, can_unsubscribe=can_unsubscribe(at))))
+
+
+@router.post("/{campaign_id}/simulation", responses=shows(Simulation), openapi_extra=needs("campaigns:read"))
+async def simulate_campaign(campaign_id: UUID, at: Here, body: SimulationIn | None = None) -> Response:
+    """The whole run by the planner's own rounds: when it ends, each inbox's days, the first mails, who gets none."""
+    world = await _world(at, campaign_id, body or SimulationIn())
+    if world is None:
+        raise not_found("campaign", parameter="campaign_id")
+    return answer(await alone(lambda: outlook(simulate(world))))
+
+
+async def _world(at: Scope, campaign_id: UUID, body: SimulationIn) -> World | None:
+    settings = at.runtime.settings
+    asked = Asked(campaign_id=campaign_id, now=at.now, pepper=settings.pepper, public_url=settings.public_url)
+    try:
+        return await read_team_world(at.tx, at.team_id, asked, body.start_at)
+    except NotSimulatedError as error:
+        if error.field is None:
+            raise Problem("wrong_state", str(error)) from None
+        mend = "name another instant, or leave it out"
+        fault = Fault(code="start", detail=str(error), pointer=f"/{error.field}", mend=mend)
+        raise Problem("invalid", errors=[fault]) from None
