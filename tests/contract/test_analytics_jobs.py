@@ -121,7 +121,7 @@ async def test_every_loop_of_the_service_as_it_is_wired_runs(database: str, owne
     settings = Settings(database_url=url, nats_url="nats://unused", secret_key=SECRET_KEY, pepper=PEPPER)
     service = await app.build(settings)
     assert [projection.name for projection in service.projections] == ["analytics"]
-    assert [await loop.tick() for loop in service.loops] == [False, False]
+    assert [await loop.tick() for loop in service.loops] == [False, False, False]
     await close_pool(service.runtime.pool)
     assert (await inbox(owner, world))["counters_date"] is not None
 

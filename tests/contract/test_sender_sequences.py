@@ -46,6 +46,11 @@ def received(world: World, name: str) -> list[str]:
     return [mail["Subject"] for mail in mails if mail["To"] == f"{name}@lead.test"]
 
 
+async def pairs(world: World, query: str) -> dict[Any, Any]:
+    """The second column of a query by its first."""
+    return {row[0]: row[1] for row in await world.owner.fetch(query)}
+
+
 async def show_open(world: World, lead: Lead) -> None:
     await world.owner.execute("UPDATE emails SET open_count = 1 WHERE lead_id = $1 AND sent_at IS NOT NULL", lead.id)
 
@@ -150,7 +155,7 @@ async def test_what_the_lead_does_after_its_slot_was_given_still_counts(world: W
 async def save(world: World, campaign: Campaign, *steps: tuple[UUID, Step], moves_leads: bool = True) -> None:
     """A next version of the campaign's steps, as the API keeps it."""
     version = await world.owner.fetchval("SELECT max(version) + 1 FROM sequence_version")
-    kept = [
+    kept: list[dict[str, Any]] = [
         {"step_id": str(step_id), "step_number": number, "subject": step.subject, "body": step.body}
         | {"delay_days": step.delay_days, "delay_hours": step.delay_hours, "conditions": list(step.conditions)}
         for number, (step_id, step) in enumerate(steps, start=1)
@@ -175,14 +180,14 @@ async def test_a_queued_mail_with_other_words_is_planned_anew_and_one_that_says_
     await world.go_on(HOUR)
     (bob,) = await world.leads("bob")
     await world.plan()  # ann's second mail and bob's first are queued
-    before = dict(await world.owner.fetch("SELECT lead_id, slot_at FROM send_ledger WHERE state = 'queued'"))
+    before = await pairs(world, "SELECT lead_id, slot_at FROM send_ledger WHERE state = 'queued'")
     await save(world, campaign, (campaign.step_ids[0], one), (campaign.step_ids[1], Step(subject="New", delay_hours=3)))
     assert await move_leads(world.deps) is False
     assert await world.column("SELECT DISTINCT sequence_version FROM enrollments") == [2]
     assert await world.column("SELECT lead_id FROM send_ledger WHERE state = 'queued'") == [bob.id]
     assert await world.column("SELECT sequence_version FROM emails WHERE status = 'queued'") == [2]
     await world.plan()
-    after = dict(await world.owner.fetch("SELECT lead_id, slot_at FROM send_ledger WHERE state = 'queued'"))
+    after = await pairs(world, "SELECT lead_id, slot_at FROM send_ledger WHERE state = 'queued'")
     assert after[bob.id] == before[bob.id]
     await world.go_on(5 * HOUR)
     assert received(world, "ann") == ["One", "New"]
@@ -275,7 +280,7 @@ async def test_the_spin_that_is_planned_is_the_one_that_is_sent_and_a_leads_valu
     await world.leads("odd", first_name="{X|Y}")
     await world.campaign(Step(subject="{Hi|Hello|Dear} {{ first_name }}", body="{One|Two} of you"))
     await world.plan()
-    planned = dict(await world.owner.fetch("SELECT to_email, subject FROM emails"))
+    planned = await pairs(world, "SELECT to_email, subject FROM emails")
     await world.go_on(3 * HOUR, step=5 * MINUTE)
     mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]
     assert {str(mail["To"]): str(mail["Subject"]) for mail in mails} == planned
@@ -299,7 +304,7 @@ async def test_a_planned_mail_keeps_its_arm_when_another_wins_and_new_mails_go_t
     await world.owner.execute("UPDATE sequence_version SET steps = jsonb_set(steps, '{0,variants}', $1)", kept)
     await world.leads(*(f"early{number}" for number in range(12)))
     await world.plan()
-    planned = dict(await world.owner.fetch("SELECT to_email, subject FROM emails"))
+    planned = await pairs(world, "SELECT to_email, subject FROM emails")
     assert set(planned.values()) == {"Arm 0", "Arm 1"}
     await world.owner.execute("UPDATE sequence_variants SET is_winner = true WHERE id = $1", arms[1])
     await world.leads(*(f"late{number}" for number in range(12)))

@@ -113,7 +113,8 @@ def test_what_was_saved_can_be_sent_in_every_variant(source: str, lead_key: byte
 
 def lead(**columns: Any) -> DueLead:
     blank: dict[str, Any] = dict.fromkeys(DueLead.__struct_fields__)
-    return DueLead(**(blank | {"lead_key": b"bob", "custom_fields": {}, "email": "b@lead.test"} | columns))
+    known: dict[str, Any] = {"lead_key": b"bob", "custom_fields": {}, "email": "b@lead.test"}
+    return DueLead(**(blank | known | columns))
 
 
 def test_a_leads_value_never_spins() -> None:

@@ -1,6 +1,5 @@
 -- owner: api (sequence_variants, sequence_version), analytics (verdicts on A/B tests), sender (enrollments)
--- why:   conditions decide now who is mailed; an arm of a test is its words, so an edited one is another arm; leads may
---        move to a newer version of their steps
+-- why:   conditions decide now who is mailed, an arm of a test is its words, and leads may move to a newer version
 -- locks: ACCESS EXCLUSIVE on sequences, sequence_variants, sequence_version for a new column each, no rewrite; SHARE on
 --        sequence_variants, enrollments and email_outcome while their indexes are built
 
