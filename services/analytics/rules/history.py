@@ -53,6 +53,8 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         campaign.CampaignArchived,
         campaign.CampaignChanged,
         campaign.CampaignVariantWon,
+        campaign.CampaignCircuitOpened,
+        campaign.CampaignCircuitClosed,
         email.EmailCancelled,
         email.EmailFailed,
         email.EmailUnknown,
