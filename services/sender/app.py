@@ -7,7 +7,15 @@ from typing import Any
 
 from libs.schema.events.base import Envelope, Event
 from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignCircuitClosed, CampaignResumed
-from libs.schema.events.email import BounceBlocked, BounceHard, BounceSoft, EmailComplained, EmailConfirmed
+from libs.schema.events.email import (
+    BounceBlocked,
+    BounceHard,
+    BounceSoft,
+    EmailClicked,
+    EmailComplained,
+    EmailConfirmed,
+    EmailOpened,
+)
 from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
 from libs.schema.events.reply import ReplyClassified, ReplyReceived
@@ -15,10 +23,10 @@ from libs.schema.runtime.db import Tx
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import Loop, Runtime, Service, open_runtime
 from services.sender import handlers
-from services.sender.deps import Deliveries, Deps, Owner, SenderSettings, timeouts
+from services.sender.deps import Deliveries, Deps, Owner, Scans, SenderSettings, timeouts
 from services.sender.jobs.breakers import turn_breakers
 from services.sender.jobs.edit import move_leads
-from services.sender.jobs.enrol import enrol, start_scheduled
+from services.sender.jobs.enrol import RESCAN_AFTER, enrol, start_scheduled
 from services.sender.jobs.mend import reap, settle_unknown, tell_delivered
 from services.sender.jobs.plan import plan_slots
 from services.sender.jobs.send import send_due
@@ -46,6 +54,8 @@ HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] =
     BounceSoft: handlers.on_bounce,
     BounceBlocked: handlers.on_bounce,
     EmailConfirmed: handlers.on_email_confirmed,
+    EmailOpened: handlers.on_email_hit,
+    EmailClicked: handlers.on_email_hit,
     EmailComplained: handlers.on_email_complained,
     LeadUnsubscribed: handlers.on_lead_unsubscribed,
     LeadSuppressed: handlers.on_lead_stopped_by_others,
@@ -94,6 +104,7 @@ def make_deps(runtime: Runtime, settings: SenderSettings) -> Deps:
         ),
         deliveries=Deliveries(settings.max_deliveries),
         owner=Owner(settings.database_url),
+        scans=Scans(RESCAN_AFTER),
     )
 
 

@@ -4,8 +4,9 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -36,6 +37,7 @@ class Deps(Runtime):
     courier: Courier
     deliveries: "Deliveries"
     owner: "Owner"
+    scans: "Scans"
 
     @property
     def lease_s(self) -> float:
@@ -79,6 +81,23 @@ class Deliveries:
         """Waits for all of them: a mail past the point of no return must hear its answer."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+class Scans:
+    """Which lists this process has read to the end: one that has not changed since is read again only now and then."""
+
+    def __init__(self, again_after: timedelta) -> None:
+        self._again_after = again_after
+        self._read: dict[UUID, tuple[object, datetime]] = {}
+
+    def wants(self, campaign_id: UUID, state: object, now: datetime) -> bool:
+        """Whether a campaign's list is to be read; `state` is whatever changes with the list."""
+        known, at = self._read.get(campaign_id, (None, now))
+        return known != state or now >= at + self._again_after
+
+    def done(self, campaign_id: UUID, state: object, now: datetime) -> None:
+        """It has been read, as it was in that state."""
+        self._read[campaign_id] = state, now
 
 
 class Owner:

@@ -260,3 +260,22 @@ async def test_one_teams_nonsense_in_its_settings_holds_up_nobody(world: World) 
     await world.campaign(settings=SETTINGS | {"min_health_score": "low", "lead_window_start": 9})
     await world.plan()
     assert len(await queued(world)) == 1
+
+
+async def test_a_list_is_read_again_when_a_lead_comes_and_now_and_then_without(world: World) -> None:
+    await world.leads("ann")
+    await world.campaign()
+    await world.plan()
+    await world.leads("bob")
+    await world.plan()
+    assert await world.column("SELECT count(*) FROM enrollments") == [2]
+    suppressed = {"team_id": world.team.id, "email": "cat@lead.test", "reason": "manual", "scope": "email"}
+    await insert(world.owner, "suppression_list", suppressed)
+    await world.leads("cat")
+    await world.plan()
+    await world.owner.execute("DELETE FROM suppression_list")  # nothing of the list has changed
+    await world.plan()
+    assert await world.column("SELECT count(*) FROM enrollments") == [2]
+    world.clock.move(MINUTE)
+    await world.plan()
+    assert await world.column("SELECT count(*) FROM enrollments") == [3]

@@ -1,6 +1,7 @@
 """How campaigns begin, how leads enter their sequences in bounded batches, how campaigns end. Never plans or sends."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from libs.planning.sequence import step_at
@@ -15,6 +16,8 @@ from services.sender.outcomes import BY
 from services.sender.queries import enrol as enrol_queries
 
 BATCH = 500  # leads in one transaction
+# A list that has not changed may still give leads: their other sequence has ended, or a suppression was lifted.
+RESCAN_AFTER = timedelta(minutes=1)
 NOBODY = UUID(int=0)  # lies before every lead's id
 
 
@@ -35,16 +38,25 @@ async def enrol(deps: Deps) -> bool:
     """Leads of active campaigns' lists enter their sequences; campaigns whose every lead is at its end complete."""
     async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         campaigns = await enrol_queries.running_campaigns(connection)
+    now = deps.clock.now()
     for campaign in campaigns:
-        after = NOBODY
-        while not deps.stopping.is_set():
-            async with transaction(deps.pool) as tx:
-                page = await enrol_queries.candidates(tx, campaign, after, BATCH)
-                await _enrol_page(deps, tx, campaign, page)
-            if len(page) < BATCH:
-                break
-            after = page[-1].id
+        state = campaign.version, campaign.list_changed_at
+        if deps.scans.wants(campaign.id, state, now) and await _enrol_list(deps, campaign):
+            deps.scans.done(campaign.id, state, now)
     return await _complete(deps)
+
+
+async def _enrol_list(deps: Deps, campaign: enrol_queries.Running) -> bool:
+    """All leads of the list that may enter, page by page; False when the process stops before the end."""
+    after = NOBODY
+    while not deps.stopping.is_set():
+        async with transaction(deps.pool) as tx:
+            page = await enrol_queries.candidates(tx, campaign, after, BATCH)
+            await _enrol_page(deps, tx, campaign, page)
+        if len(page) < BATCH:
+            return True
+        after = page[-1].id
+    return False
 
 
 async def _enrol_page(

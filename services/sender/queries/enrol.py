@@ -38,13 +38,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     team_id: UUID
     lead_list_id: UUID
+    list_changed_at: datetime  # moves with every lead that comes or goes
     version: int
     steps: list[Step]
 
 
 RUNNING_CAMPAIGNS = """
-SELECT c.id, c.team_id, c.lead_list_id, v.version, v.steps
+SELECT c.id, c.team_id, c.lead_list_id, ll.updated_at AS list_changed_at, v.version, v.steps
 FROM campaigns AS c
+JOIN lead_lists AS ll ON ll.id = c.lead_list_id
 JOIN LATERAL (
     SELECT sv.version, sv.steps
     FROM sequence_version AS sv
