@@ -171,7 +171,7 @@ def _check(source: str) -> None:
         raise TemplateRefused("spintax", str(error), mend, source=source, index=error.index) from None
     for option in spintax.options(nodes):
         # Whole in itself, so that every variant of the text is whole too, whichever options meet in it.
-        if "{" in (words := _Words(source, option)).text:
+        if "{%" in (words := _Words(source, option)).text:
             words.liquid()
     words = _Words(source, nodes)
     template = words.liquid()
