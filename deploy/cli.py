@@ -109,7 +109,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Rebuild every projection from the first event and compare it with the live one; exit 1 when they differ."""
-    from deploy.commands.database import replay  # noqa: PLC0415
+    from deploy.commands.proofs import replay  # noqa: PLC0415
 
     raise typer.Exit(replay(database_url, nats_url, apply=apply, as_json=as_json))
 
@@ -131,7 +131,7 @@ def verify_sends(
 
     Exit 3 when a mailbox could not be read: it is named, and proves nothing.
     """
-    from deploy.commands.database import verify_sends  # noqa: PLC0415
+    from deploy.commands.proofs import verify_sends  # noqa: PLC0415
 
     raise typer.Exit(verify_sends(database_url, nats_url, sent=sent, as_json=as_json))
 

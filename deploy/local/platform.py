@@ -28,11 +28,10 @@ from deploy.local.sandbox.control import Control
 from deploy.local.sandbox.log import LOG_NAME
 from deploy.local.sent import MailAccess
 from deploy.local.servers import Nats, Postgres
-from libs.schema.migrate import migrate
+from libs.schema.migrate import SERVICES, migrate
 from libs.schema.runtime.settings import load
 from libs.schema.runtime.streams import ensure_streams
 
-SERVICES = ("api", "sender", "warmup", "replies", "analytics")  # each has its own login
 ROLES = ("api", "sender", "replies", "analytics")  # what runs; warm-up and webhooks have nothing to do yet
 # First nobody new is let in, then what is under way is finished, then it is counted; the world goes last.
 DRAIN_ORDER = (("api",), ("sender", "replies"), ("analytics",), ("mail",))

@@ -19,6 +19,7 @@ import asyncpg
 from libs.schema.runtime.db import Connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+SERVICES = ("api", "sender", "warmup", "replies", "analytics")  # each logs in as coldstream_<service>
 _FILE_NAME = re.compile(r"(?P<number>\d{3})_[a-z0-9_]+\.sql")
 # What a file makes, at the start of a line; what it makes inside a DO block goes with its table or schema.
 _CREATED = re.compile(
