@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from libs.schema.runtime.db import Connection
-from tests.command import children_cpu_s, coldstream
+from tests.command import Done, children_cpu_s, coldstream
 from tests.support import PEPPER, SECRET_KEY, insert, make_team
 
 NOBODY = "postgresql://coldstream:secret@127.0.0.1:1/coldstream"
@@ -24,10 +24,17 @@ SETTINGS = {
 REPLY = b"From: Bob <bob@lead.test>\r\nTo: ann@acme.test\r\nIn-Reply-To: <a@acme.test>\r\n\r\nI am not interested.\r\n"
 
 
-async def test_the_help_names_every_command_within_half_a_second() -> None:
+async def costed(*arguments: str) -> tuple[float, Done]:
+    """The processor seconds that the command takes, and what it says."""
     before = children_cpu_s()
-    done = await coldstream("--help")
-    assert children_cpu_s() - before < 0.5
+    done = await coldstream(*arguments)
+    return children_cpu_s() - before, done
+
+
+async def test_the_help_names_every_command_within_half_a_second() -> None:
+    helps = [await costed("--help") for _ in range(3)]
+    assert min(cost_s for cost_s, _ in helps) < 0.5  # the least: a core shared with other work looks slower
+    done = helps[0][1]
     assert done.code == 0
     assert [name for name in (*COMMANDS, *GROUPS) if name not in done.out] == []
 
