@@ -121,10 +121,11 @@ def verify_sends(
     *,
     sent: Annotated[
         bool,
-        typer.Option(
-            "--sent/--no-sent", help="Read every mailbox's Sent folder too; takes the settings of replies (its key)."
-        ),
+        typer.Option("--sent/--no-sent", help="Read each mailbox's Sent folder, with the settings of replies."),
     ] = True,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Of `coldstream up`: what opens the mailboxes is taken from there.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare ledger, emails, journal, stream and Sent folders; print what does not agree; exit 1 if anything does not.
@@ -133,7 +134,7 @@ def verify_sends(
     """
     from deploy.commands.proofs import verify_sends  # noqa: PLC0415
 
-    raise typer.Exit(verify_sends(database_url, nats_url, sent=sent, as_json=as_json))
+    raise typer.Exit(verify_sends(database_url, nats_url, sent=sent, data_dir=data_dir, as_json=as_json))
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """Commands that prove: replay rebuilds, verify-sends compares; must never mend unless that is asked for."""
 
+from pathlib import Path
+
 import msgspec
 
 from deploy.commands.terminal import DONE, NO, UNREACHED, carry_out, print_json, print_table, progress
@@ -35,11 +37,11 @@ def replay(database_url: str, nats_url: str, *, apply: bool, as_json: bool) -> i
         return NO
 
 
-def verify_sends(database_url: str, nats_url: str, *, sent: bool, as_json: bool) -> int:
+def verify_sends(database_url: str, nats_url: str, *, sent: bool, data_dir: Path | None, as_json: bool) -> int:
     """Prints what was compared and what does not agree: NO if anything does not, else UNREACHED if not all was read."""
 
     async def work() -> int:
-        verdict = await compare(database_url, nats_url, load(MailAccess) if sent else None)
+        verdict = await compare(database_url, nats_url, _access(data_dir) if sent else None)
         if as_json:
             print_json(verdict)
         else:
@@ -49,6 +51,14 @@ def verify_sends(database_url: str, nats_url: str, *, sent: bool, as_json: bool)
         return DONE if verdict.is_whole else UNREACHED
 
     return carry_out(work())
+
+
+def _access(data_dir: Path | None) -> MailAccess:
+    if data_dir is None:
+        return load(MailAccess)
+    from deploy.local.platform import kept_mail_access  # noqa: PLC0415 - it brings the whole platform along
+
+    return kept_mail_access(data_dir)
 
 
 def _show_verdict(verdict: Verdict) -> None:

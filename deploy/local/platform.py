@@ -29,7 +29,7 @@ from deploy.local.sandbox.log import LOG_NAME
 from deploy.local.sent import MailAccess
 from deploy.local.servers import Nats, Postgres
 from libs.schema.migrate import SERVICES, migrate
-from libs.schema.runtime.settings import load
+from libs.schema.runtime.settings import SettingsError
 from libs.schema.runtime.streams import ensure_streams
 
 ROLES = ("api", "sender", "replies", "analytics")  # what runs; warm-up and webhooks have nothing to do yet
@@ -38,6 +38,7 @@ DRAIN_ORDER = (("api",), ("sender", "replies"), ("analytics",), ("mail",))
 FOLLOW_THE_CLOCK = ("sender", "replies")  # on whom a jump of business time waits
 MAIL_PORTS = ("smtp", "imap", "control")
 PORTS = ("api", "public", "postgres", "nats", *MAIL_PORTS)
+SECRETS = "secrets.json"
 MAIL = "mail"  # the sandbox world's folder
 ANSWERS_WITHIN = timedelta(minutes=10)  # who tries it out by hand does not wait a day for a reply
 
@@ -110,7 +111,7 @@ class _Ground:
 
     def key(self, name: str) -> str:
         """A kept secret as 32 bytes in base64."""
-        return base64.b64encode(base64.urlsafe_b64decode(self.secrets[name] + "=")).decode()
+        return base64.b64encode(_key(self.secrets[name])).decode()
 
 
 @dataclass(kw_only=True)
@@ -171,17 +172,38 @@ class Platform:
 
     def mail_access(self) -> MailAccess:
         """What it takes to enter the mailboxes."""
-        return load(MailAccess, self._ground.environment("replies"))
+        return kept_mail_access(self._ground.directory)
 
     async def stop(self) -> None:
         """Drains in order: no new requests, sends and polls to their end, projections, mail, servers."""
         await self._stack.aclose()
 
 
+def kept_mail_access(directory: Path) -> MailAccess:
+    """What it takes to enter the mailboxes of the platform that lives in `directory`.
+
+    Raises:
+        SettingsError: none does.
+
+    """
+    if not (directory / SECRETS).exists():
+        raise SettingsError(f"{directory} is no data directory of `coldstream up`")
+    secrets = kept_secrets(directory / SECRETS, [])
+    return MailAccess(
+        secret_key=_key(secrets["secret_key"]),
+        dangerous_allow_networks=(f"{LOOPBACK}/32",),
+        extra_ca_file=str(directory / MAIL / "ca.pem"),
+    )
+
+
+def _key(secret: str) -> bytes:
+    return base64.urlsafe_b64decode(secret + "=")
+
+
 async def _lay_ground(stack: AsyncExitStack, directory: Path, api_port: int, say: Say) -> _Ground:
     directory = _make(directory)
     ports = kept_ports(directory / "ports.json", PORTS, api=api_port)
-    secrets = kept_secrets(directory / "secrets.json", [*SERVICES, "secret_key", "pepper"])
+    secrets = kept_secrets(directory / SECRETS, [*SERVICES, "secret_key", "pepper"])
     postgres = await Revived.start(partial(Postgres.start, directory / "postgres", port=ports["postgres"]))
     stack.push_async_callback(postgres.stop)
     say("PostgreSQL is up")

@@ -15,7 +15,7 @@ import psutil
 from deploy.local.client import ApiClient
 from deploy.local.platform import Ready
 from deploy.local.stream import opened
-from tests.command import without_settings
+from tests.command import coldstream, without_settings
 from tests.support import eventually
 
 START_TIMEOUT_S = 120.0  # five interpreters beside whatever else the machine does
@@ -60,6 +60,7 @@ async def test_what_up_prints_is_there_and_the_next_start_goes_on_with_it_after_
     first = await Launcher.start(tmp_path)
     try:
         await everything_answers(first)
+        await sends_can_be_verified(first.ready, tmp_path)
         made = await first.api.post("/v1/lead-lists", {"name": "Spring"})
     finally:
         ended = await first.end(signal.SIGTERM)
@@ -97,6 +98,12 @@ async def everything_answers(launcher: Launcher) -> None:
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     assert (await banner(ready.imap_host, ready.imap_port, trusting)).startswith(b"* OK")
     assert ready.public.startswith("http://127.0.0.1:")
+
+
+async def sends_can_be_verified(ready: Ready, data_dir: Path) -> None:
+    urls = ("--database-url", ready.database_url, "--nats-url", ready.nats_url)
+    done = await coldstream("verify-sends", *urls, "--data-dir", str(data_dir), "--json")
+    assert (done.code, done.json()["sent"]["unread"], done.json()["disagreements"]) == (0, [], []), done.err
 
 
 async def banner(host: str, port: int, tls: ssl.SSLContext | None) -> bytes:

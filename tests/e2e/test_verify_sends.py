@@ -228,8 +228,11 @@ async def test_a_copy_too_many_in_sent_ends_the_command_with_1_and_a_mailbox_tha
     assert "NOT READ: ann@acme.test (1 sends): no connection" in done.err
 
 
-async def test_without_the_key_to_the_mailboxes_the_command_says_what_is_missing(house: House) -> None:
+async def test_without_the_key_to_the_mailboxes_the_command_says_what_is_missing(house: House, tmp_path: Path) -> None:
     done = await house.command()
     assert (done.code, done.out) == (3, "")
     assert "COLDSTREAM_SECRET_KEY is missing" in done.err
     assert "--no-sent" in done.err
+    done = await house.command("--data-dir", str(tmp_path))
+    assert (done.code, done.out) == (3, "")
+    assert "is no data directory" in done.err
