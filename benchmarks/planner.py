@@ -26,7 +26,8 @@ INBOXES_OF_A_CAMPAIGN = 50
 LONGEST_GAP_S = 240
 LONG = 50_000  # leads: processor time over half a minute needs no second look
 ONCE = Scale(rounds=1, warm_ups=0, quick=False)
-TEAM = Team(zone="UTC", daily_limit=10**9, used={})
+# Limits per company as a new team has them, and companies of as many people as a day allows.
+TEAM = Team(zone="UTC", daily_limit=10**9, used={}, domain_daily_limit=3, domain_gap=timedelta(minutes=10))
 ALL_HOURS = (Window(days=frozenset(DAYS), zone="UTC"),)
 
 
@@ -120,6 +121,7 @@ def _lead(number: int, step_id: UUID, group: tuple[UUID, ...]) -> Due:
         due_at=_spread_over_an_hour(number),
         windows=ALL_HOURS,
         inbox_ids=(group[number // len(group) % len(group)],) if follows_up else group,
+        domain=f"company{number // 3}.test",
     )
 
 

@@ -88,7 +88,12 @@ class TeamDays:
         self.team = team
         self._calendar = calendar
         self._used = dict(team.used)
-        self._mails = {domain: sorted(mails, key=_when) for domain, mails in team.domain_mails.items()}
+        self._domain_gap = _seconds(team.domain_gap)
+        self._mails: dict[str, list[tuple[UUID, datetime]]] = {}
+        self._domain_days: dict[tuple[str, date], int] = {}
+        for domain, mails in team.domain_mails.items():
+            for inbox_id, at in mails:
+                self._add_to_domain(domain, inbox_id, at)
 
     def reading(self, at: datetime) -> Reading:
         """The team's daily limit; closed until the next day."""
@@ -100,8 +105,7 @@ class TeamDays:
         if domain is None or not self.team.domain_daily_limit:
             return _NO_DOMAIN_LIMIT
         day = self._calendar.day(at)
-        mails = self._mails.get(domain, ())
-        used = bisect_left(mails, day.end, key=_when) - bisect_left(mails, day.begin, key=_when)
+        used = self._domain_days.get((domain, day.date), 0)
         return _counted("domain_limit", used, self.team.domain_daily_limit, day.end)
 
     def domain_gap(self, domain: str | None, inbox_id: UUID, at: datetime) -> Reading:
@@ -109,8 +113,8 @@ class TeamDays:
         gap = self.team.domain_gap
         if domain is None or not gap:
             return _NO_DOMAIN_GAP
+        limit = self._domain_gap
         near = [then for by, then in self._mails.get(domain, ()) if by == inbox_id and abs(at - then) < gap]
-        limit = _seconds(gap)
         if not near:
             return Reading(gate="domain_gap", limit=limit)
         value = _seconds(min(abs(at - then) for then in near))
@@ -122,7 +126,12 @@ class TeamDays:
         day = self._calendar.day(at).date
         self._used[day] = self._used.get(day, 0) + 1
         if domain is not None and (self.team.domain_daily_limit or self.team.domain_gap):
-            insort(self._mails.setdefault(domain, []), (inbox_id, at), key=_when)
+            self._add_to_domain(domain, inbox_id, at)
+
+    def _add_to_domain(self, domain: str, inbox_id: UUID, at: datetime) -> None:
+        self._mails.setdefault(domain, []).append((inbox_id, at))
+        key = domain, self._calendar.day(at).date
+        self._domain_days[key] = self._domain_days.get(key, 0) + 1
 
 
 class Diary:
@@ -274,10 +283,6 @@ def _counted(gate: str, used: int, limit: int, ends_at: datetime) -> Reading:
 
 def _within(busy: Sequence[datetime], day: Day) -> int:
     return bisect_left(busy, day.end) - bisect_left(busy, day.begin)
-
-
-def _when(mail: tuple[UUID, datetime]) -> datetime:
-    return mail[1]
 
 
 def _seconds(span: timedelta) -> str:

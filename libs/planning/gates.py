@@ -24,6 +24,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None
     retry_at: datetime | None = None
     effect: Effect = "wait"
+    look_at: datetime | None = None  # when to look again, where so many wait for the same instant that it goes by turns
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

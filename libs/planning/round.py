@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.budget import band_of, banded_limit
+from libs.planning.choice import NO_INBOX
 from libs.planning.conditions import Go, Goto, Skip, Stop, asks, decide
 from libs.planning.diary import MIN_GAP_S, Inbox, Team
 from libs.planning.domains import company_domain
@@ -27,7 +28,7 @@ from libs.planning.gates import (
 from libs.planning.letter import Writer
 from libs.planning.rehearsal import Rehearsal
 from libs.planning.render import CannotRenderError
-from libs.planning.schedule import NO_INBOX, Due, Held, Planner, Slot, plan, round_of
+from libs.planning.schedule import Due, Held, Planner, Slot, plan, round_of
 from libs.planning.sequence import Step, step_at, variant_of, words_of
 from libs.planning.settings import CampaignRules, campaign_rules, team_rules
 from libs.planning.windows import hours_of, known_zone, recipient_windows
@@ -43,6 +44,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     # By the leads' company domains: which inbox wrote, or will write, to it of late, and when.
     domain_mails: Mapping[str, Sequence[tuple[UUID, datetime]]] = {}
+    rehearsal: Rehearsal | None = None  # a simulation keeps one for all its rounds
 
     @property
     def round_at(self) -> datetime:
@@ -158,7 +160,7 @@ class _Desk:
         self._sight = sight
         self._rules: dict[tuple[UUID, int], CampaignRules] = {}
         self._senders: dict[tuple[UUID, int, UUID | None, str | None], Senders | Hold] = {}
-        self._rehearsal = Rehearsal()
+        self._rehearsal = sight.rehearsal or Rehearsal()
 
     def sort(self, lead: DueLead) -> Ready | Hold | Moved | Ended:
         """Asks the gates that need no hour, cheap before costly: person, conditions, inboxes, letter."""

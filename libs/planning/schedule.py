@@ -5,14 +5,14 @@ time of sending and a simulation is true (design.md P12). Never plans what a cap
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
+from libs.planning.choice import NO_INBOX, Choice, Place, sooner
 from libs.planning.diary import HOUR, MIN_GAP_S, Calendar, Diary, Inbox, Team, TeamDays
 from libs.planning.gates import Hold, Reading
 from libs.planning.seed import unit_hash
@@ -94,7 +94,7 @@ def ready_from(next_at: datetime, held_gate: str | None, held_until: datetime | 
 
 def look_again_at(hold: Hold, round_at: datetime) -> datetime:
     """When a held lead is looked at again at the latest; never in the same round."""
-    return max(hold.retry_at or round_at + LOOK_AGAIN, round_at + ROUND_EVERY)
+    return max(hold.look_at or hold.retry_at or round_at + LOOK_AGAIN, round_at + ROUND_EVERY)
 
 
 def gap_before(inbox: Inbox, lead_key: bytes, step_id: UUID, day: date) -> timedelta:
@@ -148,7 +148,9 @@ class Planner:
         self._days = TeamDays(team, self._calendar(team.zone))
         self._numbers = _Numbers()
         self._spans: dict[tuple[int, int], _Spans] = {}
-        self._choices: dict[tuple[bool, int, int], _Choice] = {}
+        self._choices: dict[tuple[bool, int, int], Choice] = {}
+        self._last_gap = (UUID(int=0), UUID(int=0), date.min, timedelta(0))  # asked again right after it has refused
+        self._lines: dict[int, tuple[int, int]] = {}  # by inboxes: how many wait, and how many mails a day has room for
         self._gates: tuple[_Gate, ...] = (
             self._contact,
             lambda due, _, at: self._days.domain_day(due.domain, at),
@@ -159,8 +161,10 @@ class Planner:
             lambda _, diary, at: diary.hourly(at),
             lambda _, diary, at: diary.rolling(at),
             lambda _, __, at: self._days.reading(at),
-            _gap,
+            self._gap,
         )
+        # A search asks in another order: who is passed on at once by window or gap is counted nowhere.
+        self._search = sorted(self._gates, key=lambda gate: gate not in (self._window, self._gap))
 
     def readings(self, due: Due, inbox_id: UUID, at: datetime) -> list[Reading]:
         """What every gate of the hour says about this lead, this inbox and that instant, in the gates' order."""
@@ -176,8 +180,25 @@ class Planner:
             found = self._place_among(inbox_ids, due, start)
             if isinstance(found, Slot):
                 return found
-            hold = _sooner(hold, found)
-        return Held(enrollment_id=due.enrollment_id, hold=hold)
+            hold = sooner(hold, found)
+        return Held(enrollment_id=due.enrollment_id, hold=self._in_line(due, hold))
+
+    def _in_line(self, due: Due, hold: Hold) -> Hold:
+        """The hold of one of many who want the same instant: whom the others leave none is not looked at before.
+
+        Never put off by more than a horizon, so that no room stays empty when those before it leave the line.
+        """
+        if hold.retry_at is None or hold.gate in _OF_THE_LEAD or hold.gate == "due":
+            return hold
+        key = self._numbers.of(due.inbox_ids)
+        place, a_day = self._lines.get(key) or (0, self._room_a_day(due.inbox_ids))
+        self._lines[key] = place + 1, a_day
+        look_at = _whole_second(hold.retry_at + HORIZON * min(1, place / a_day))
+        return msgspec.structs.replace(hold, look_at=look_at) if place else hold
+
+    def _room_a_day(self, inbox_ids: Iterable[UUID]) -> int:
+        inboxes = [self._diaries[inbox_id].inbox for inbox_id in inbox_ids]
+        return sum(min(inbox.daily_limit, 24 * inbox.hourly_limit) for inbox in inboxes)
 
     def _start(self, due: Due) -> "_Start | Hold":
         """The first second that the person and the company allow, whatever the inbox; a hold when that is too late."""
@@ -191,7 +212,7 @@ class Planner:
     def _place_among(self, inbox_ids: tuple[UUID, ...], due: Due, start: "_Start") -> Slot | Hold:
         choice = self._choice(inbox_ids, due)
         hold = NO_INBOX
-        passed_by: list[_Place] = []
+        passed_by: list[Place] = []
         while (diary := choice.freest()) is not None:
             found = self._find(due, diary, start)
             if isinstance(found, datetime):
@@ -199,11 +220,11 @@ class Planner:
                 return self._take(due, diary, found)
             if found.others_may_fit:
                 passed_by.append(choice.pass_by())
-                hold = _sooner(hold, found.hold)
+                hold = sooner(hold, found.hold)
             else:
                 choice.drop(found.hold)
         choice.put_back(passed_by)
-        return _sooner(hold, choice.hold)
+        return sooner(hold, choice.hold)
 
     def _take(self, due: Due, diary: Diary, at: datetime) -> Slot:
         diary.add(at)
@@ -224,7 +245,7 @@ class Planner:
         return _Miss(msgspec.structs.replace(reason or Hold(gate="due"), retry_at=at), its_own)
 
     def _refusal(self, due: Due, diary: Diary, at: datetime) -> Hold | None:
-        for gate in self._gates:
+        for gate in self._search:
             if hold := gate(due, diary, at).hold:
                 return hold
         return None
@@ -250,11 +271,18 @@ class Planner:
         opens = spans.begins[index] if index < len(spans.begins) else None
         return Reading(gate="window", hold=Hold(gate="window", retry_at=opens))
 
-    def _choice(self, inbox_ids: tuple[UUID, ...], due: Due) -> "_Choice":
+    def _gap(self, due: Due, diary: Diary, at: datetime) -> Reading:
+        day = diary.calendar.day(at).date
+        if self._last_gap[:3] != (due.enrollment_id, diary.inbox.inbox_id, day):
+            gap = gap_before(diary.inbox, due.lead_key, due.step_id, day)
+            self._last_gap = due.enrollment_id, diary.inbox.inbox_id, day, gap
+        return diary.gap(at, self._last_gap[3])
+
+    def _choice(self, inbox_ids: tuple[UUID, ...], due: Due) -> Choice:
         key = due.follows_up, self._numbers.of(inbox_ids), self._numbers.of(due.windows)
         choice = self._choices.get(key)
         if choice is None:
-            choice = self._choices[key] = _Choice(self._diaries, inbox_ids)
+            choice = self._choices[key] = Choice(self._diaries, inbox_ids)
         return choice
 
     def _calendar(self, zone: str) -> Calendar:
@@ -264,10 +292,6 @@ class Planner:
 
 
 _Gate = Callable[[Due, Diary, datetime], Reading]
-
-
-def _gap(due: Due, diary: Diary, at: datetime) -> Reading:
-    return diary.gap(at, gap_before(diary.inbox, due.lead_key, due.step_id, diary.calendar.day(at).date))
 
 
 class _Start(msgspec.Struct, frozen=True):
@@ -309,44 +333,6 @@ class _Numbers:
         return number
 
 
-_Place = tuple[int, UUID]  # less room, more, and the inbox
-
-
-class _Choice:
-    """The inboxes that a group of leads may still get, the freest first, and the hold of those that are full."""
-
-    def __init__(self, diaries: Mapping[UUID, Diary], inbox_ids: tuple[UUID, ...]) -> None:
-        self.hold = NO_INBOX
-        self._diaries = diaries
-        self._heap: list[_Place] = [(-diaries[inbox_id].room(), inbox_id) for inbox_id in inbox_ids]
-        heapify(self._heap)
-
-    def freest(self) -> Diary | None:
-        """The diary with the most room; other groups fill diaries too, so the heap is put right as it is read."""
-        while self._heap:
-            room, inbox_id = self._heap[0]
-            fresh = -self._diaries[inbox_id].room()
-            if fresh == room:
-                return self._diaries[inbox_id]
-            heapreplace(self._heap, (fresh, inbox_id))
-        return None
-
-    def drop(self, hold: Hold) -> None:
-        """Takes the freest out for good: it was full for this lead, and the group's next ones fall due no earlier."""
-        heappop(self._heap)
-        self.hold = _sooner(self.hold, hold)
-
-    def pass_by(self) -> _Place:
-        """Takes the freest out for this lead only."""
-        return heappop(self._heap)
-
-    def put_back(self, places: Iterable[_Place]) -> None:
-        """For the next lead."""
-        for place in places:
-            heappush(self._heap, place)
-
-
-NO_INBOX = Hold(gate="inbox", value="none")
 # The gates of this module: a lead that they hold gets its slot as soon as the time comes within the horizon.
 SLOT_GATES = (
     "contact_gap",
@@ -370,15 +356,6 @@ _NO_CONTACT = Reading(gate="contact_gap")
 
 def _weightier(held: Hold | None, new: Hold) -> Hold:
     return held if held is not None and _WEIGHT.get(held.gate, 2) > _WEIGHT.get(new.gate, 2) else new
-
-
-def _sooner(held: Hold, new: Hold) -> Hold:
-    """The hold that ends first; one without an end comes last, and no inbox at all is the last of all."""
-    return new if held is NO_INBOX or _ends(new) < _ends(held) else held
-
-
-def _ends(hold: Hold) -> tuple[bool, datetime]:
-    return hold.retry_at is None, hold.retry_at or datetime.max.replace(tzinfo=UTC)
 
 
 def _whole_second(at: datetime) -> datetime:

@@ -245,3 +245,15 @@ def test_settings_that_are_missing_or_nonsense_mean_their_defaults() -> None:
     }
     assert campaign_rules(nonsense | {"esp_matching": True}) == CampaignRules(esp_matching=True)
     assert campaign_rules({"skip_dates": ["2026-12-24"]}).skip_dates == {date(2026, 12, 24)}
+
+
+def test_of_many_who_wait_for_the_same_opening_each_is_looked_at_by_turns() -> None:
+    placed = plan([a_lead(n) for n in range(45)], [an_inbox(daily_limit=10)], the_team(), MONDAY)
+    holds = [one.hold for one in placed if isinstance(one, Held)]
+    opening = datetime(2026, 3, 4, tzinfo=UTC)
+    assert {(hold.gate, hold.retry_at) for hold in holds} == {("daily_limit", opening)}
+    turns = [look_again_at(hold, MONDAY) for hold in holds]
+    assert turns[0] == opening
+    assert turns == sorted(turns)
+    assert sum(turn < opening + DAY for turn in turns) == 10  # as many as the day has room for
+    assert turns[-1] == opening + DAY
