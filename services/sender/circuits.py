@@ -98,11 +98,17 @@ async def refused(
 ) -> Refusal | None:
     """Writes down (class, source) and charges who is to blame; None when it was known, and was charged then."""
     refusal = await refusals.add_refusal(tx, team_id, email_id, what, at)
-    if refusal is not None and what[0] == "hard":
-        await _after_hard_bounce(tx, refusal, at)
-    elif refusal is not None and what[0] == "complaint":
-        await _after_complaint(tx, refusal, at)
+    if refusal is not None:
+        await charge(tx, refusal, what[0], at)
     return refusal
+
+
+async def charge(tx: Tx, refusal: Refusal, kind: refusals.Class, at: datetime) -> None:
+    """What a refusal that was not known before does to the good name."""
+    if kind == "hard":
+        await _after_hard_bounce(tx, refusal, at)
+    elif kind == "complaint":
+        await _after_complaint(tx, refusal, at)
 
 
 async def _after_hard_bounce(tx: Tx, refusal: Refusal, at: datetime) -> None:

@@ -14,8 +14,10 @@ from libs.schema.events.email import (
     BounceEvent,
     BounceHard,
     BounceSoft,
+    EmailClicked,
     EmailComplained,
     EmailConfirmed,
+    EmailOpened,
 )
 from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
@@ -24,9 +26,9 @@ from libs.schema.runtime.db import Tx
 from services.sender import circuits, outcomes
 from services.sender.deps import Deps
 from services.sender.queries import breaker, fold, slots
+from services.sender.queries import refusal as refusals
+from services.sender.queries.evidence import Evidence, mark_arrived
 from services.sender.queries.fold import LeadChange
-from services.sender.queries.refusal import Class
-from services.sender.queries.resolve import Evidence
 from services.sender.rules.lifecycle import (
     AUTOMATIC_INTENTS,
     LEAD_STATUSES,
@@ -35,7 +37,7 @@ from services.sender.rules.lifecycle import (
     email_status,
 )
 
-_CLASSES: dict[type[BounceEvent], Class] = {BounceHard: "hard", BounceSoft: "soft", BounceBlocked: "blocked"}
+_CLASSES: dict[type[BounceEvent], refusals.Class] = {BounceHard: "hard", BounceSoft: "soft", BounceBlocked: "blocked"}
 
 
 async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: ReplyReceived) -> None:
@@ -57,22 +59,35 @@ async def on_bounce(_deps: Deps, tx: Tx, envelope: Envelope, event: BounceEvent)
     """A report that a mail came back: it had been sent, the email shows it, stops that stand are carried out."""
     if event.source == "smtp":
         return  # told by this service, in the transaction that did all this
+    kind = _CLASSES[type(event)]
+    refusal = await refusals.add_refusal(tx, envelope.teamid, event.email_id, (kind, "dsn"), envelope.time)
+    is_lasting = refusal is not None and kind == "soft" and await outcomes.stop_lasting(tx, refusal, envelope.id)
     await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="dsn"), envelope.time, "dsn")
     await fold.show_bounced(
         tx, envelope.teamid, event.email_id, email_status("accepted", bounced=True), event.diagnostic or event.reason
     )
-    if event.lead_id is not None and not isinstance(event, BounceBlocked):
-        status = "bounced" if isinstance(event, BounceHard) else "soft_bounced"
+    if event.lead_id is not None and kind != "blocked":
+        status = "bounced" if kind == "hard" else "soft_bounced" if is_lasting else None
         await _change(tx, envelope, event.lead_id, LeadChange(status=status, bounced_at=envelope.time))
-    await circuits.refused(tx, envelope.teamid, event.email_id, (_CLASSES[type(event)], "dsn"), envelope.time)
+    if refusal is not None:
+        await circuits.charge(tx, refusal, kind, envelope.time)
 
 
 async def on_email_confirmed(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailConfirmed) -> None:
-    """The mail was seen in Sent: an unknown end is settled, the provider's own Message-ID kept for follow-ups."""
-    evidence = Evidence(resolved_by="sent_folder", provider_message_id=event.provider_message_id)
-    await outcomes.resolve_unknown(tx, [event.email_id], evidence, envelope.time, "sent_folder")
+    """The mail was seen in Sent, or reported as arrived: an unknown end is settled, the provider's own id kept."""
+    evidence = Evidence(resolved_by=event.evidence, provider_message_id=event.provider_message_id)
+    await outcomes.resolve_unknown(tx, [event.email_id], evidence, envelope.time, event.evidence)
     if event.provider_message_id:
         await fold.keep_provider_id(tx, envelope.teamid, event.email_id, event.provider_message_id)
+    if event.evidence == "dsn":
+        status = email_status("accepted", delivered=True)
+        arrived = await mark_arrived(tx, envelope.teamid, event.email_id, envelope.time, status)
+        await outcomes.delivered(tx, arrived, envelope.time, by_dsn=True)
+
+
+async def on_email_hit(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailOpened | EmailClicked) -> None:
+    """Whoever fetched its pixel or followed its link had the mail, person or machine."""
+    await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="hit"), envelope.time, "hit")
 
 
 async def on_email_complained(_deps: Deps, tx: Tx, envelope: Envelope, event: EmailComplained) -> None:

@@ -18,6 +18,7 @@ from libs.schema.events.email import (
     BounceHard,
     BounceSoft,
     EmailCancelled,
+    EmailDelivered,
     EmailSent,
     Resolution,
 )
@@ -27,8 +28,11 @@ from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Tx
 from libs.schema.runtime.outbox import Fact, record, record_all
 from services.sender.queries import fold, resolve, settle
+from services.sender.queries.evidence import Evidence
+from services.sender.queries.evidence import resolve_unknown as resolve_rows
+from services.sender.queries.refusal import Refusal, softs_in_a_row
 from services.sender.queries.sends import Send
-from services.sender.rules.lifecycle import LEAD_STATUSES, STATUS_AFTER_STOP, email_status
+from services.sender.rules.lifecycle import LEAD_STATUSES, STATUS_AFTER_STOP, email_status, is_lasting
 from services.sender.rules.verdict import Bounced
 
 BY = "sender"
@@ -125,6 +129,25 @@ async def _after_bounce(tx: Tx, send: Send, verdict: Bounced, at: datetime) -> l
             return await stop(tx, send, at, "blocked", state="failed")
 
 
+async def stop_lasting(tx: Tx, refusal: Refusal, event_id: UUID) -> bool:
+    """Stops a person whose server has not taken mail for long; nobody is suppressed. False: not yet."""
+    seen = await softs_in_a_row(tx, refusal.team_id, refusal.lead_key)
+    if not is_lasting(seen.softs, seen.span):
+        return False
+    await barrier.stop_people(tx, refusal.team_id, [refusal.lead_key])
+    stopping = settle.Stopping(
+        id=new_id(),
+        team_id=refusal.team_id,
+        lead_key=refusal.lead_key,
+        email=None,
+        reason="soft_bounce",
+        event_id=event_id,
+        at=refusal.refused_at,
+    )
+    await settle.stop_person(tx, stopping)
+    return True
+
+
 async def end_lead(tx: Tx, team_id: UUID, lead: DueLead, reason: str | None, at: datetime) -> None:
     """The sequence of a lead that waits for no mail ends: stopped for a reason, or (None) it has had every step."""
     state, status = ("stopped", STATUS_AFTER_STOP.get(reason)) if reason else ("finished", "sequence_complete")
@@ -147,13 +170,19 @@ async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at
 
 
 async def resolve_unknown(
-    tx: Tx, send_ids: Sequence[UUID], evidence: resolve.Evidence, at: datetime, resolved_by: Resolution
+    tx: Tx, send_ids: Sequence[UUID], evidence: Evidence, at: datetime, resolved_by: Resolution
 ) -> int:
     """Settles those of the sends whose end was unknown as sent; returns how many. Harmless the second time."""
-    settled = await resolve.resolve_unknown(tx, send_ids, evidence, at, email_status("accepted"))
+    settled = await resolve_rows(tx, send_ids, evidence, at, email_status("accepted"))
     for send in settled:
         await sent(tx, send, at, resolved_by)
     return len(settled)
+
+
+async def delivered(tx: Tx, sends: Sequence[Send], at: datetime, *, by_dsn: bool) -> None:
+    """Tells of emails that have just been marked as delivered."""
+    facts = [Fact(team_id=send.team_id, event=EmailDelivered(**_dated(send, at), by_dsn=by_dsn)) for send in sends]
+    await record_all(tx, facts, by=BY, at=at)
 
 
 async def replan(tx: Tx, send_ids: Sequence[UUID], at: datetime, earliest: datetime, why: str) -> int:

@@ -241,6 +241,15 @@ async def test_a_warning_of_delay_is_no_bounce(owner: Connection, deps: Deps, of
     assert await told(owner) == []
 
 
+async def test_a_report_of_success_is_evidence_that_it_arrived(owner: Connection, deps: Deps, office: Office) -> None:
+    sent = await send(owner, office)
+    raw_id = await store(deps.pool, office, delivery_report(sent, status="2.1.5", action="delivered"))
+    await sort_inbound(deps)
+    assert (await outcome_of(owner, raw_id))[0] == "ignored"
+    (event,) = await told(owner)
+    assert (event.TYPE, event.email_id, event.evidence) == ("email.confirmed", sent.id, "dsn")
+
+
 async def test_a_complaint_suppresses_and_stops(owner: Connection, deps: Deps, office: Office) -> None:
     sent = await send(owner, office)
     raw_id = await store(deps.pool, office, complaint(sent))

@@ -13,7 +13,7 @@ from deploy.local.ca import Certificates, certificates
 from libs.schema.events import open_envelope
 from libs.schema.events.base import Event, seal
 from libs.schema.events.campaign import CampaignArchived
-from libs.schema.events.email import BounceHard, EmailConfirmed
+from libs.schema.events.email import BounceHard, EmailClicked, EmailConfirmed, EmailOpened
 from libs.schema.events.lead import LeadMarked, LeadUnsubscribed
 from libs.schema.events.reply import Intent, ReplyClassified, ReplyReceived
 from libs.schema.runtime.clock import new_id
@@ -143,7 +143,15 @@ async def test_an_opt_out_before_the_first_mail_keeps_it_in(world: World) -> Non
 
 @pytest.mark.parametrize(
     ("event", "resolved_by"),
-    [("confirmed", "sent_folder"), ("bounce", "dsn"), ("reply", "reply"), ("unsubscribe", "hit")],
+    [
+        ("confirmed", "sent_folder"),
+        ("bounce", "dsn"),
+        ("reply", "reply"),
+        ("unsubscribe", "hit"),
+        ("opened", "hit"),
+        ("clicked", "hit"),
+        ("arrived", "dsn"),
+    ],
 )
 async def test_evidence_settles_an_unknown_end_and_the_sequence_goes_on(
     world: World, event: str, resolved_by: str
@@ -159,6 +167,9 @@ async def test_evidence_settles_an_unknown_end_and_the_sequence_goes_on(
         "confirmed": lambda: _now(EmailConfirmed(**dated, provider_message_id="<theirs@x.test>")),
         "bounce": lambda: _now(BounceHard(**dated, source="dsn", reason="no_such_user")),
         "reply": lambda: a_reply(world, bob),
+        "opened": lambda: _now(EmailOpened(**dated)),
+        "clicked": lambda: _now(EmailClicked(**dated, link_id=new_id())),
+        "arrived": lambda: _now(EmailConfirmed(**dated, evidence="dsn")),
         "unsubscribe": lambda: _now(LeadUnsubscribed(lead_id=bob.id, method="page", email_id=email_id)),
     }
     heard = await told[event]()
@@ -166,7 +177,7 @@ async def test_evidence_settles_an_unknown_end_and_the_sequence_goes_on(
     await hear(world, heard)
     assert await world.ledger("state", "resolved_by") == [("accepted", resolved_by)]
     assert (await world.types()).count("email.sent") == 1
-    expected = {"bounce": "bounced"}.get(event, "sent")
+    expected = {"bounce": "bounced", "arrived": "delivered"}.get(event, "sent")
     assert await world.column("SELECT status FROM emails") == [expected]
     assert await world.column("SELECT step_number FROM enrollments") == [2]
     if event == "confirmed":

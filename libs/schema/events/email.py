@@ -102,11 +102,12 @@ class EmailUnknown(SentEmailEvent, frozen=True, kw_only=True):
 
 
 class EmailConfirmed(SentEmailEvent, frozen=True, kw_only=True):
-    """The message was seen in the mailbox's Sent folder."""
+    """The message has gone: it was seen in the mailbox's Sent folder, or its server reported that it arrived."""
 
     TYPE: ClassVar[str] = "email.confirmed"
 
     provider_message_id: str | None = None  # only where the provider rewrote ours
+    evidence: Literal["sent_folder", "dsn"] = "sent_folder"
 
 
 class EmailOpened(SentEmailEvent, frozen=True, kw_only=True):

@@ -9,14 +9,22 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.schema.events.email import BounceBlocked, BounceEvent, BounceHard, BounceSoft, EmailComplained, EmailConfirmed
+from libs.schema.events.email import (
+    BounceBlocked,
+    BounceEvent,
+    BounceHard,
+    BounceSoft,
+    EmailComplained,
+    EmailConfirmed,
+    EmailDelivered,
+)
 from libs.schema.runtime.barrier import stop_people
 from libs.schema.runtime.consume import OUTAGES
 from libs.schema.runtime.db import transaction
 from services.replies.deps import Deps
 from services.replies.jobs.answer import sort_answer
 from services.replies.outcomes import Outcome, Sorting, told_of
-from services.replies.queries import messages, sent
+from services.replies.queries import effects, messages, sent
 from services.replies.queries.sent import SentEmail
 from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import read
@@ -119,6 +127,8 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
     recipient = decisive(report, email.lead_email)
     detail: dict[str, Any] = {"email_id": str(email.email_id), "action": recipient.action[:MAX_FEEDBACK_CHARS]}
     kind = _BOUNCES.get(recipient.bounce_class)
+    if kind is None and recipient.action == "delivered":
+        return await _sort_arrival(at, email, detail)
     if kind is None:
         return Outcome(name="ignored", detail=detail | {"why": "nothing was refused"})
     event = _bounce(kind, recipient, email)
@@ -131,6 +141,13 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
         await at.stop([email.lead_key], "hard_bounce", event_id)
         await at.suppress(email.lead_email, "hard_bounce")
     return Outcome(name="bounce", detail=detail | {"class": recipient.bounce_class, "reason": recipient.reason})
+
+
+async def _sort_arrival(at: Sorting, email: SentEmail, detail: dict[str, Any]) -> Outcome:
+    """Its server says that it put the mail into the mailbox (RFC 3464 §2.3.3); nobody asked it to, some do."""
+    if not await effects.was_told(at.tx, at.team_id, email.email_id, EmailDelivered.TYPE):
+        await at.record(EmailConfirmed(**told_of(email), evidence="dsn"))
+    return Outcome(name="ignored", detail=detail | {"why": "nothing was refused"})
 
 
 async def _sort_complaint(at: Sorting, feedback_type: str, email: SentEmail) -> Outcome:

@@ -3,13 +3,15 @@
 Never sends, and never queues again what has passed the point of no return.
 """
 
-from libs.schema.events.email import EmailDelivered, EmailUnknown
+from libs.schema.events.email import EmailUnknown
 from libs.schema.runtime.db import transaction
 from libs.schema.runtime.outbox import Fact, record_all
 from services.sender import outcomes
 from services.sender.deps import Deps
-from services.sender.queries import resolve
+from services.sender.queries import evidence, resolve
+from services.sender.queries.evidence import Evidence
 from services.sender.rules.lifecycle import email_status
+from services.sender.rules.settling import first_look, next_look
 
 
 async def reap(deps: Deps) -> bool:
@@ -18,7 +20,7 @@ async def reap(deps: Deps) -> bool:
     async with transaction(deps.pool) as tx:
         dead = await resolve.dead_owners(tx)
         await resolve.reap_claimed(tx, dead, email_status("queued"))
-        lost = await resolve.reap_in_data(tx, dead, deps.unknown_patience, email_status("unknown"))
+        lost = await resolve.reap_in_data(tx, dead, first_look(deps.unknown_patience), email_status("unknown"))
         facts = [
             Fact(
                 team_id=send.team_id,
@@ -36,12 +38,18 @@ async def reap(deps: Deps) -> bool:
 
 
 async def settle_unknown(deps: Deps) -> bool:
-    """Unknown ends for which no evidence came: counted as sent, shown as unconfirmed, never sent again."""
+    """Looks for evidence of unknown ends; the last look counts them as sent, unconfirmed, and never sent again."""
     now = deps.clock.now()
     async with transaction(deps.pool) as tx:
-        overdue = await resolve.overdue_unknown(tx, now)
-        evidence = resolve.Evidence(resolved_by="expired")
-        return await outcomes.resolve_unknown(tx, overdue, evidence, now, "expired") > 0
+        due = await evidence.due_looks(tx, now)
+        for one in due:
+            later = next_look(one.committed_at, deps.unknown_patience, now)
+            if one.found is None and later is not None:
+                await evidence.look_again(tx, one.send_id, later)
+                continue
+            found = one.found or "expired"
+            await outcomes.resolve_unknown(tx, [one.send_id], Evidence(resolved_by=found), now, found)
+    return bool(due)
 
 
 async def tell_delivered(deps: Deps) -> bool:
@@ -49,18 +57,6 @@ async def tell_delivered(deps: Deps) -> bool:
     now = deps.clock.now()
     async with transaction(deps.pool) as tx:
         status = email_status("accepted", delivered=True)
-        calm = await resolve.mark_delivered(tx, now, now - deps.delivered_after, status)
-        facts = [
-            Fact(
-                team_id=send.team_id,
-                event=EmailDelivered(
-                    **send.identity(),
-                    sent_on=send.sent_on or now.date(),
-                    inbox_sent_on=send.inbox_sent_on or now.date(),
-                    by_dsn=False,
-                ),
-            )
-            for send in calm
-        ]
-        await record_all(tx, facts, by=outcomes.BY, at=now)
+        calm = await evidence.mark_delivered(tx, now, now - deps.delivered_after, status)
+        await outcomes.delivered(tx, calm, now, by_dsn=False)
     return bool(calm)

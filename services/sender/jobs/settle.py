@@ -23,6 +23,7 @@ from services.sender.queries import settle as settle_queries
 from services.sender.queries.claim import Claimed
 from services.sender.queries.settle import Return, Settlement
 from services.sender.rules.lifecycle import email_status
+from services.sender.rules.settling import first_look
 from services.sender.rules.verdict import (
     Accepted,
     Bounced,
@@ -198,7 +199,7 @@ async def _unknown(tx: Tx, send: Claimed, verdict: Unknown, at: datetime, patien
     end = Settlement(
         state="unknown",
         email_status=email_status("unknown"),
-        next_settle_at=(send.committed_at or at) + patience,
+        next_settle_at=(send.committed_at or at) + first_look(patience),
         error=verdict.reason,
     )
     if not await settle_queries.settle_claim(tx, _claim(send), ["in_data"], end, at):

@@ -45,7 +45,8 @@ async def end_queued(tx: Tx, ends: Sequence[tuple[UUID, str]], at: datetime, ema
 
 DUE_AGAIN = """
 UPDATE enrollments AS e
-SET next_at = greatest(u.at, $3), held_gate = NULL, held_until = NULL
+SET next_at = greatest(u.at, $3, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END), held_gate = NULL,
+    held_until = NULL
 FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
 WHERE e.id = u.id
     AND e.state = 'active'
@@ -153,17 +154,26 @@ async def change_lead(tx: Tx, team_id: UUID, lead_id: UUID, change: LeadChange, 
 
 
 POSTPONE = """
-UPDATE enrollments AS e
-SET next_at = greatest(e.next_at, $3), held_gate = 'out_of_office', held_until = greatest(e.held_until, $3)
-WHERE e.team_id = $1
-    AND e.lead_id = $2
-    AND e.state = 'active'
-    AND e.next_at IS NOT NULL
+WITH moved AS (
+    UPDATE enrollments AS e
+    SET next_at = CASE WHEN e.next_at IS NOT NULL THEN greatest(e.next_at, $3) END, held_gate = 'out_of_office',
+        held_until = greatest(e.held_until, $3)
+    WHERE e.team_id = $1
+        AND e.lead_id = $2
+        AND e.state = 'active'
+    RETURNING e.lead_id, e.campaign_id, e.next_at
+)
+UPDATE leads AS ld
+SET next_send_at = moved.next_at
+FROM moved
+WHERE ld.id = moved.lead_id
+    AND ld.current_campaign_id = moved.campaign_id
+    AND moved.next_at IS NOT NULL
 """
 
 
 async def postpone(tx: Tx, team_id: UUID, lead_id: UUID, until: datetime) -> None:
-    """The person's sequences go on no earlier than that; a later date that is known already stands."""
+    """The person's sequences go on no earlier than that, also from a mail that is under way; a later date stands."""
     await tx.execute(POSTPONE, team_id, lead_id, until)
 
 

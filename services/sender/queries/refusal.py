@@ -23,7 +23,7 @@ WHERE l.team_id = $1
     AND l.send_id = $2
     AND l.kind IN ('campaign', 'reply')
 ON CONFLICT DO NOTHING
-RETURNING team_id, inbox_id, campaign_id, lead_key, coalesce(sent_at, refused_at) AS tried_at
+RETURNING team_id, inbox_id, campaign_id, lead_key, coalesce(sent_at, refused_at) AS tried_at, refused_at
 """
 
 
@@ -35,6 +35,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     campaign_id: UUID | None
     lead_key: bytes
     tried_at: datetime  # when the mail went, or was refused
+    refused_at: datetime
 
 
 async def add_refusal(
@@ -42,6 +43,32 @@ async def add_refusal(
 ) -> Refusal | None:
     """Writes down (class, source); None when it is known already, or the mail is none of ours."""
     return await fetch_one(tx, Refusal, ADD_REFUSAL, team_id, email_id, *what, at)
+
+
+SOFT_IN_A_ROW = """
+SELECT count(*) AS softs, coalesce(max(r.refused_at) - min(r.refused_at), INTERVAL '0') AS span
+FROM refusal AS r
+WHERE r.team_id = $1
+    AND r.lead_key = $2
+    AND r.class = 'soft'
+    AND r.refused_at > coalesce((
+        SELECT max(m.delivered_at)
+        FROM send_ledger AS l
+        JOIN emails AS m ON m.id = l.send_id
+        WHERE l.team_id = $1 AND l.lead_key = $2 AND m.status = 'delivered'), '-infinity')
+"""
+
+
+class Softs(msgspec.Struct, frozen=True, kw_only=True):
+    """Soft bounces of a person since the last mail that arrived, and the time from the first to the last of them."""
+
+    softs: int
+    span: timedelta
+
+
+async def softs_in_a_row(tx: Tx, team_id: UUID, lead_key: bytes) -> Softs:
+    """How often the person's server could not take mail of ours, one after the other."""
+    return await fetch_one(tx, Softs, SOFT_IN_A_ROW, team_id, lead_key) or Softs(softs=0, span=timedelta(0))
 
 
 BOUNCES_OF_INBOX = """

@@ -188,13 +188,15 @@ async def show_sent(tx: Tx, send: Send, at: datetime) -> Enrollment | None:
 NEXT_STEP = """
 WITH moved AS (
     UPDATE enrollments AS e
-    SET step_number = $2, next_at = $3, held_gate = NULL, held_until = NULL
+    SET step_number = $2, next_at = greatest($3, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END),
+        held_gate = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > $3 THEN e.held_gate END,
+        held_until = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > $3 THEN e.held_until END
     WHERE e.id = $1
         AND e.state = 'active'
-    RETURNING e.lead_id, e.campaign_id
+    RETURNING e.lead_id, e.campaign_id, e.next_at
 )
 UPDATE leads AS ld
-SET current_step = $2, next_send_at = $3
+SET current_step = $2, next_send_at = moved.next_at
 FROM moved
 WHERE ld.id = moved.lead_id
     AND ld.current_campaign_id = moved.campaign_id
@@ -202,7 +204,7 @@ WHERE ld.id = moved.lead_id
 
 
 async def next_step(tx: Tx, enrollment_id: UUID, step_number: int, next_at: datetime) -> None:
-    """The enrollment waits for its next step."""
+    """The enrollment waits for its next step, if need be until an absence is over that became known meanwhile."""
     await tx.execute(NEXT_STEP, enrollment_id, step_number, next_at)
 
 
@@ -251,7 +253,7 @@ class Stopping(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     team_id: UUID
     lead_key: bytes
-    email: str
+    email: str | None  # None: stopped and not suppressed
     reason: str
     event_id: UUID
     at: datetime

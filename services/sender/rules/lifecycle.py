@@ -71,6 +71,10 @@ STATUS_AFTER_INTENT: dict[str, LeadStatus] = {
 }
 # An automatic answer says nothing about the person's wish, so it stops nothing (field.md 4.6).
 AUTOMATIC_INTENTS = frozenset(("out_of_office", "auto_reply", "bounce"))
+# Soft bounces of one person that mean more than a full mailbox: so many in a row, or fewer over days (field.md 4.5).
+SOFT_IN_A_ROW = 5
+SOFT_OVER_DAYS = 3
+SOFT_DAYS = timedelta(hours=72)
 OUT_OF_OFFICE_PAUSE = timedelta(days=7)  # no date of return in the text (field.md 4.6)
 _SATURDAY = 5
 
@@ -82,6 +86,11 @@ def email_status(state: LedgerState, *, bounced: bool = False, delivered: bool =
     if delivered and state == "accepted":
         return "delivered"
     return _EMAIL_STATUS[state]
+
+
+def is_lasting(softs: int, span: timedelta) -> bool:
+    """Whether so many soft bounces in a row, so long from the first to the last, mean that nothing will arrive."""
+    return softs >= SOFT_IN_A_ROW or (softs >= SOFT_OVER_DAYS and span >= SOFT_DAYS)
 
 
 def after_return(returns_on: date | None, received_at: datetime, zone: str) -> datetime:

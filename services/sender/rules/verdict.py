@@ -179,6 +179,8 @@ def _refused(outcome: Answer, status: str | None, diagnostic: str, previous_code
     kind, reason = classify(outcome.text, sender_refused=outcome.phase == "mail")
     if kind == "message":
         return Failed(reason=reason, code=outcome.code, status=status, diagnostic=diagnostic)
+    if kind == "soft":
+        return _later(outcome.phase, outcome.code, status, diagnostic, this)
     if kind == "blocked" and (previous_code is None or previous_code < 500):
         # The block may be lifted, and the lead is not to blame: it goes back, once, for a day (field.md 4.5).
         return Deferred(
