@@ -14,6 +14,7 @@ import msgspec
 from libs.planning.budget import RAMP_MEMORY_DAYS
 from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox
+from libs.planning.rehearsal import Rehearsal
 from libs.planning.round import Sight
 from libs.planning.simulation import World
 from libs.planning.windows import local_date
@@ -31,6 +32,7 @@ class Ground:
         self._days = {box.id: set(box.sending_days) for box in world.boxes}
         self._team: Counter[date] = Counter(dict(zip(world.team.days, world.team.counts, strict=True)))
         self._mails = {domain: sorted(mails, key=_when) for domain, mails in world.domain_mails.items()}
+        self._rehearsal = Rehearsal()
         self._contacts: dict[bytes, dict[UUID, datetime]] = {}
         self._versions = {(one.campaign_id, one.version): one for one in world.versions}
         self._versions |= {(one.id, one.version.version): one.version for one in world.runners}
@@ -65,6 +67,7 @@ class Ground:
                 if (mails := self._mails.get(domain))
             },
             public_url=self._world.public_url,
+            rehearsal=self._rehearsal,
         )
 
     def contacted_at(self, lead: DueLead) -> datetime | None:

@@ -19,10 +19,11 @@ _ENOUGH = 20_000  # characters of values; beyond, what is written may become too
 
 
 class Rehearsal:
-    """The trials of one round."""
+    """The trials of one round, or of a whole simulation: no lead's mail is tried twice."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], CannotRenderError | None] = {}
+        self._told: dict[tuple[object, ...], str | CannotRenderError] = {}
 
     def subject(
         self, words: Words, reader: Reader, writer: Writer, unsubscribe_url: str, thread_subject: str | None
@@ -33,6 +34,20 @@ class Rehearsal:
             CannotRenderError: it cannot be written; see letter.py.
 
         """
+        key = words, reader.lead_key, writer, thread_subject
+        if key not in self._told:
+            try:
+                self._told[key] = self._tried(words, reader, writer, unsubscribe_url, thread_subject)
+            except CannotRenderError as error:
+                self._told[key] = error
+        told = self._told[key]
+        if isinstance(told, CannotRenderError):
+            raise CannotRenderError(told.gate, told.value)
+        return told
+
+    def _tried(
+        self, words: Words, reader: Reader, writer: Writer, unsubscribe_url: str, thread_subject: str | None
+    ) -> str:
         footer_of(writer, unsubscribe_url)
         values = values_of(reader, writer, unsubscribe_url)
         spun = spun_for(words, reader.lead_key)

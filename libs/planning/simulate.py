@@ -27,7 +27,7 @@ from libs.planning.simulation import MAX_DAYS, Newcomer, OpenSend, Runner, Simul
 from libs.schema.ids import SEND_NAMESPACE
 
 MAX_MAILS = 50_000
-MAX_LOOKS = 400_000  # of the planner at a lead: some 50 µs each
+MAX_LOOKS = 250_000  # of the planner at a lead: some 50 µs each
 
 Stopped = Literal["mails", "days", "looks", "leads"]
 
