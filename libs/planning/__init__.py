@@ -5,12 +5,15 @@ The sender acts on it, the API explains and simulates with it: one set of functi
 facts      what a decision rests on, as values; queries reads them and is the only file here that reads
 sequence   steps, variants, and which of them a lead gets; where a lead stands in a newer version
 conditions whether a step's mail goes, or the lead is moved past it, elsewhere, or out
-windows    when mail may go, in a zone's own hours
+settings   what teams and campaigns have set; nonsense means the default
+windows    when mail may go, in a zone's own hours; zones: whose zone is known, and from where; holidays
 gates      every reason why a mail may not go, in one ordered list
-schedule   the planner: the one second at which each due mail goes
+budget     how much an inbox may send on a day: ramp and health; domains: which recipients are one company
+diary      what inboxes and team have sent and promised, and what each limit leaves of it
+schedule   the planner: the one second at which each due mail goes; choice: from which inbox
 spintax    which of a template's choices a lead reads; links: where a text's links lead
 render     a template and a lead's values become subject and bodies
-letter     one step's mail to one lead
+letter     one step's mail to one lead; rehearsal: whether it could be written
 round      one planning round: due leads in, slots, holds and ends out
 seed       numbers that look like chance and never change
 
