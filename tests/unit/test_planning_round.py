@@ -37,8 +37,8 @@ STEPS = [
 
 
 def a_lead(number: int = 1, **changes: Any) -> DueLead:
-    blank = dict.fromkeys(name for name in DueLead.__struct_fields__)
-    known = {
+    blank: dict[str, Any] = dict.fromkeys(DueLead.__struct_fields__)
+    known: dict[str, Any] = {
         "enrollment_id": id_of(f"enrollment {number}"),
         "campaign_id": CAMPAIGN,
         "lead_id": id_of(f"lead {number}"),
@@ -58,7 +58,7 @@ def a_lead(number: int = 1, **changes: Any) -> DueLead:
 
 
 def a_box(name: str, **changes: Any) -> PlannedInbox:
-    known = {
+    known: dict[str, Any] = {
         "id": id_of(name),
         "email": f"{name}@acme.test",
         "from_name": "Ann",
@@ -82,7 +82,7 @@ def a_box(name: str, **changes: Any) -> PlannedInbox:
     return PlannedInbox(**(known | changes))
 
 
-def a_sight(*boxes: PlannedInbox, now: datetime = MONDAY, **campaign: Any) -> Sight:
+def a_sight(*boxes: PlannedInbox, **campaign: Any) -> Sight:
     version = SequenceVersion(
         campaign_id=CAMPAIGN, version=1, settings={"timezone": "UTC", "send_days": list(DAYS)} | campaign, steps=STEPS
     )
@@ -90,7 +90,7 @@ def a_sight(*boxes: PlannedInbox, now: datetime = MONDAY, **campaign: Any) -> Si
         zone="UTC", daily_limit=1000, company_name=None, physical_address="1 Main Street", days=[], counts=[]
     )
     return Sight(
-        now=now,
+        now=MONDAY,
         team=team,
         boxes={box.id: box for box in boxes},
         versions={(CAMPAIGN, 1): version},
@@ -108,7 +108,7 @@ def gate(decided: Round) -> Hold:
 
 
 GOOGLE, MICROSOFT, OWN = a_box("g", provider="google"), a_box("m", provider="microsoft"), a_box("o", provider="smtp")
-MATCHING = {"esp_matching": True}
+MATCHING: dict[str, Any] = {"esp_matching": True}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_closed_inbox_of_the_right_provider_is_named_only_when_there_is_no_oth
 
 def test_a_follow_up_stays_with_its_inbox_or_waits() -> None:
     lead = a_lead(provider="google", step_number=2, inbox_id=MICROSOFT.id, thread_subject="Hello Bob")
-    strict = {"esp_matching": True, "esp_matching_mode": "strict"}
+    strict: dict[str, Any] = {"esp_matching": True, "esp_matching_mode": "strict"}
     assert senders(plan_round([lead], a_sight(GOOGLE, MICROSOFT, **strict))) == [MICROSOFT.id]
     paused = msgspec.structs.replace(MICROSOFT, status="paused")
     assert gate(plan_round([lead], a_sight(GOOGLE, paused, **strict))).gate == "inbox"
