@@ -119,7 +119,11 @@ class _Conversation:
                     await self.writer.start_tls(self.tls)
                     self.encrypted = True
             case "AUTH":
-                self.script.logins.append(base64.b64decode(rest.rpartition(" ")[2]).decode().replace("\0", " ").strip())
+                login = base64.b64decode(rest.rpartition(" ")[2]).decode()
+                self.script.logins.append(login.replace("\0", " ").replace("\1", " ").strip())
+                if rest.startswith("XOAUTH2") and self.script.says.get("auth", "").startswith("5"):
+                    self.writer.write(b"334 " + base64.b64encode(b'{"status":"401"}') + b"\r\n")
+                    self.script.commands.append((await self.reader.readline()).decode().strip())
                 await self.say("auth")
             case "RCPT":
                 self.recipient = rest.partition("<")[2].partition(">")[0]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from libs.planning.budget import RAMP_MEMORY_DAYS
+from libs.planning.budget import RAMP_MEMORY_DAYS, RAMP_STEP, RESTED
 from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.settings import team_rules
@@ -109,9 +109,12 @@ async def team_day(tx: Tx, team_id: UUID, now: datetime) -> TeamDay:
 
 
 # A mail that went within a minute of its second counts as gone in that second: so the plan stays exact, and late
-# sending shows. Days with campaign mail are found by hopping from one to the next, not by reading every mail.
+# sending shows. Days with campaign mail are found by hopping from one to the next, not by reading every mail. Tokens
+# live in real time (design.md §9.1).
 PLANNED_INBOXES = """
-SELECT i.id, i.email, i.from_name, i.provider::text AS provider, i.status::text AS status,
+SELECT i.id, i.email, i.from_name, i.provider::text AS provider,
+    CASE WHEN i.status = 'active' AND i.oauth_expires_at <= clock_timestamp() THEN 'token_expired' ELSE i.status::text
+        END AS status,
     i.deleted_at IS NOT NULL AS archived, CASE WHEN i.health_known THEN i.health_score END AS health_score,
     b.kind AS circuit, b.retry_at AS circuit_retry_at, s.daily_send_limit, s.hourly_limit, s.min_delay_seconds,
     s.max_delay_seconds, s.send_days, s.send_window_start, s.send_window_end, s.send_window_timezone,
@@ -123,23 +126,27 @@ SELECT i.id, i.email, i.from_name, i.provider::text AS provider, i.status::text 
     coalesce(mails.busy, '{}') AS busy, coalesce(mails.not_cold, '{}') AS not_cold,
     CASE WHEN s.auto_throttle_enabled THEN ARRAY(
         WITH RECURSIVE sent AS (
-            (SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date AS day
+            (SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date AS day, 1 AS run
                 FROM send_ledger AS l
                 WHERE l.inbox_id = i.id AND l.kind = 'campaign'
                     AND l.committed_at > $2::timestamptz - make_interval(days => $5)
-                ORDER BY l.committed_at
+                ORDER BY l.committed_at DESC
                 LIMIT 1)
             UNION ALL
-            SELECT (SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date
+            SELECT p.day, CASE WHEN sent.day - p.day > $6::int THEN 1 ELSE sent.run + 1 END
+            FROM sent
+            CROSS JOIN LATERAL (
+                SELECT (l.committed_at AT TIME ZONE s.send_window_timezone)::date AS day
                 FROM send_ledger AS l
                 WHERE l.inbox_id = i.id AND l.kind = 'campaign'
-                    AND l.committed_at >= (sent.day + 1)::timestamp AT TIME ZONE s.send_window_timezone
-                ORDER BY l.committed_at
-                LIMIT 1)
-            FROM sent
-            WHERE sent.day IS NOT NULL
+                    AND l.committed_at > $2::timestamptz - make_interval(days => $5)
+                    AND l.committed_at < sent.day::timestamp AT TIME ZONE s.send_window_timezone
+                ORDER BY l.committed_at DESC
+                LIMIT 1
+            ) AS p
+            WHERE sent.run <= s.daily_send_limit / $7::int
         )
-        SELECT sent.day FROM sent WHERE sent.day IS NOT NULL
+        SELECT sent.day FROM sent
         UNION
         SELECT (l.not_before AT TIME ZONE s.send_window_timezone)::date
         FROM send_ledger AS l
@@ -187,7 +194,8 @@ async def planned_inboxes(
     """The inboxes that these leads may get, or all of the team; also those that may not send: leads are told why."""
     campaigns = None if leads is None else list({lead.campaign_id for lead in leads})
     own = list({lead.inbox_id for lead in leads or () if lead.inbox_id})
-    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now, campaigns, own, RAMP_MEMORY_DAYS)
+    ramp = RAMP_MEMORY_DAYS, RESTED.days, RAMP_STEP
+    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now, campaigns, own, *ramp)
 
 
 # A mail of last week may still go today, after deferrals; before it is queued its hour is the planned one.

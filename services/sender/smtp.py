@@ -46,6 +46,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None
     password: str | None
     helo: str
+    access_token: str | None = None  # OAuth; where there is one, no password is used
 
     def __repr__(self) -> str:
         return f"Account({self.inbox_id})"
@@ -87,8 +88,12 @@ class Courier:
         self._timeouts = timeouts or Timeouts()
         self._idle: dict[UUID, _Session] = {}
 
-    async def deliver(self, account: Account, message: Message, commit: Commit) -> Outcome:
+    async def deliver(
+        self, account: Account, message: Message, commit: Commit, *, envelope_id: UUID | None = None
+    ) -> Outcome:
         """How the conversation ended. `commit` is awaited once, after the body: only its True lets the final dot go.
+
+        A server that knows RFC 3461 is asked to report failures, and no successes, under `envelope_id`.
 
         Raises whatever `commit` raises, after closing the connection without the dot.
         """
@@ -99,7 +104,7 @@ class Courier:
         outcome: Outcome = Withheld(reason="refused")
         try:
             with _phase("body"):
-                await self._offer(session, message)
+                await self._offer(session, message, envelope_id)
             outcome = await self._pass_the_point(session, commit)
         except _EndedError as end:
             outcome = end.outcome
@@ -139,7 +144,7 @@ class Courier:
                     await client.starttls(timeout=self._timeouts.command)
             with _phase("connect"):
                 await client.ehlo(timeout=self._timeouts.command)
-            if account.tls != "none" and account.username is not None:
+            if account.tls != "none" and account.username is not None:  # no secret ever leaves in the clear
                 with _phase("auth"):
                     await _log_in(client, account, self._timeouts.command)
             with _phase("connect"):
@@ -172,21 +177,30 @@ class Courier:
             raise
         return client
 
-    async def _offer(self, session: _Session, message: Message) -> None:
+    async def _offer(self, session: _Session, message: Message, envelope_id: UUID | None) -> None:
         """Everything up to the last line of the body, and not the dot."""
         client, timeouts = session.client, self._timeouts
         utf8 = message.smtputf8
+        reports = envelope_id is not None and client.supports_extension("dsn")
         with _phase("mail"):
             if utf8 and not client.supports_extension("smtputf8"):
                 raise SMTPResponseException(550, "5.6.7 needs SMTPUTF8")  # RFC 6531 §3.5
             await client.mail(
                 message.sender,
-                options=["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [],
+                options=[
+                    *(["SMTPUTF8", "BODY=8BITMIME"] if utf8 else []),
+                    *(["RET=HDRS", f"ENVID={envelope_id}"] if reports else []),
+                ],
                 encoding="utf-8" if utf8 else "ascii",
                 timeout=timeouts.command,
             )
         with _phase("rcpt"):
-            await client.rcpt(message.recipient, encoding="utf-8" if utf8 else "ascii", timeout=timeouts.command)
+            await client.rcpt(
+                message.recipient,
+                options=["NOTIFY=FAILURE"] if reports else [],
+                encoding="utf-8" if utf8 else "ascii",
+                timeout=timeouts.command,
+            )
         with _phase("data"):
             answer = await session.protocol.execute_command(b"DATA", timeout=timeouts.data)
             if answer.code != _START_MAIL_INPUT:
@@ -261,7 +275,11 @@ async def _log_in(client: SMTP, account: Account, timeout_s: float) -> None:
     """One method, one try: a client that goes on to the next method after a wrong password locks accounts."""
     username, password = account.username or "", account.password or ""
     methods = client.supported_auth_methods
-    if "plain" in methods or not methods:
+    if account.access_token is not None:
+        if "xoauth2" not in client.server_auth_methods:
+            raise SMTPException("XOAUTH2 is not supported")
+        await client.auth_xoauth2(username, account.access_token, timeout=timeout_s)
+    elif "plain" in methods or not methods:
         await client.auth_plain(username, password, timeout=timeout_s)
     elif "login" in methods:
         await client.auth_login(username, password, timeout=timeout_s)

@@ -153,7 +153,7 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         # To the sender that is a wrong password: the breaker opens, and at last a person is asked for a new one.
         return passed, Answer(phase="auth", code=535, text=str(error))
     try:
-        return passed, await deps.courier.deliver(account, message, commit)
+        return passed, await deps.courier.deliver(account, message, commit, envelope_id=send.send_id)
     except Exception:
         # Out of commit alone, and then the courier has hung up without the dot: certainly not sent.
         deps.log.exception("email.commit_failed", email_id=str(send.send_id))
@@ -180,22 +180,25 @@ def point_of(deps: Deps, send: Claimed, letter: Letter) -> Point:
 
 
 def account_of(deps: Deps, send: Claimed) -> Account:
-    """The inbox's SMTP account with its password opened.
+    """The inbox's SMTP account with its secrets opened.
 
     Raises:
-        SecretError: the password was sealed with another key.
+        SecretError: one was sealed with another key.
 
     """
-    password = send.smtp_password and open_secret(
-        deps.settings.secret_key, send.smtp_password, row_id=send.inbox_id, column="smtp_password"
+    key = deps.settings.secret_key
+    token = send.oauth_access_token and open_secret(
+        key, send.oauth_access_token, row_id=send.inbox_id, column="oauth_access_token"
     )
+    password = send.smtp_password and open_secret(key, send.smtp_password, row_id=send.inbox_id, column="smtp_password")
     return Account(
         inbox_id=send.inbox_id,
         host=send.smtp_host or "",
         port=send.smtp_port or 0,
         tls=send.smtp_tls,
-        username=send.smtp_username if password else None,
+        username=(send.smtp_username or send.inbox_email) if token or password else None,
         password=password,
+        access_token=token,
         helo=send.inbox_email.rpartition("@")[2],
     )
 

@@ -63,6 +63,9 @@ room AS (
     WHERE i.team_id = ANY ($1::uuid[])
         AND i.status = 'active'
         AND i.deleted_at IS NULL
+        -- Tokens live in real time (design.md §9.1).
+        AND CASE WHEN i.oauth_access_token IS NOT NULL THEN coalesce(i.oauth_expires_at > clock_timestamp(), true)
+            ELSE i.provider = 'smtp' OR i.smtp_password IS NOT NULL END
         AND EXISTS (SELECT FROM send_ledger AS l
             WHERE l.inbox_id = i.id AND l.state = 'queued' AND l.not_before <= $2)
         AND NOT EXISTS (SELECT FROM send_ledger AS l WHERE l.inbox_id = i.id AND l.state IN ('claimed', 'in_data'))
@@ -227,6 +230,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     smtp_tls: Literal["starttls", "implicit", "none"]
     smtp_username: str | None
     smtp_password: str | None
+    oauth_access_token: str | None
     dkim: SealedKey | None
     send_days: list[str]
     send_window_start: time
@@ -271,7 +275,7 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
     ld.website, ld.city, ld.country, ld.timezone, coalesce(ld.custom_fields, '{}') AS custom_fields,
     i.email AS inbox_email, i.from_name, i.status::text AS inbox_status, i.deleted_at IS NOT NULL AS inbox_archived,
     CASE WHEN i.health_known THEN i.health_score END AS health_score,
-    i.smtp_host, i.smtp_port, i.smtp_tls, i.smtp_username, i.smtp_password,
+    i.smtp_host, i.smtp_port, i.smtp_tls, i.smtp_username, i.smtp_password, i.oauth_access_token,
     CASE WHEN i.provider = 'smtp' AND d.dkim_selector IS NOT NULL AND d.dkim_private_key IS NOT NULL
         THEN jsonb_build_object('domain_id', d.id, 'domain', d.domain, 'selector', d.dkim_selector,
             'sealed', d.dkim_private_key) END AS dkim,
