@@ -80,6 +80,38 @@ WHERE l.send_id IS NULL
     OR (l.state IN ('suppressed', 'stopped', 'expired') AND coalesce(t.cancelled, 0) = 0)
 ORDER BY 1
 """
+# enrolled = active + held + finished + stopped + failed: every row was told once as enrolled, every ended one as ended.
+ENROLLMENTS_AGAINST_JOURNAL = """
+WITH told AS (
+    SELECT (body -> 'data' ->> 'enrollment_id')::uuid AS id,
+        count(*) FILTER (WHERE type = 'lead.enrolled') AS enrolled,
+        count(*) FILTER (WHERE type = 'lead.completed') AS completed,
+        count(*) FILTER (WHERE type = 'lead.stopped') AS stopped
+    FROM event_log
+    WHERE type IN ('lead.enrolled', 'lead.completed', 'lead.stopped')
+    GROUP BY 1
+)
+SELECT coalesce(e.id, t.id) AS id,
+    concat(
+        'the enrollment is ', coalesce(e.state, 'not there'), ', the journal tells ',
+        coalesce(t.enrolled, 0), ' enrolled, ', coalesce(t.completed, 0), ' completed, ',
+        coalesce(t.stopped, 0), ' stopped'
+    ) AS text
+FROM enrollments e
+FULL JOIN told t ON t.id = e.id
+WHERE coalesce(t.enrolled, 0) <> (e.id IS NOT NULL)::int
+    OR coalesce(t.completed, 0) <> coalesce((e.state = 'finished')::int, 0)
+    OR coalesce(t.stopped, 0) <> coalesce((e.state IN ('stopped', 'failed'))::int, 0)
+ORDER BY 1
+"""
+CAMPAIGNS_AGAINST_ENROLLMENTS = """
+SELECT c.id, concat('the campaign is completed, and ', count(*), ' leads are on their way') AS text
+FROM campaigns c
+JOIN enrollments e ON e.campaign_id = c.id AND e.state IN ('active', 'held')
+WHERE c.status = 'completed'
+GROUP BY c.id
+ORDER BY 1
+"""
 READ_JOURNAL = """
 SELECT stream_seq, event_id, body
 FROM event_log
@@ -117,6 +149,8 @@ async def _compare(connection: Connection, link: StreamLink) -> Verdict:
         assert counts is not None  # noqa: S101 - a SELECT without FROM has one row
         found = await _ask(connection, "ledger and emails", LEDGER_AGAINST_EMAILS)
         found += await _ask(connection, "ledger and journal", LEDGER_AGAINST_JOURNAL)
+        found += await _ask(connection, "enrollments and journal", ENROLLMENTS_AGAINST_JOURNAL)
+        found += await _ask(connection, "campaigns and enrollments", CAMPAIGNS_AGAINST_ENROLLMENTS)
         found += await _compare_stream(connection, link, upto=counts["last_seq"])
         stream = (await link.state()).last_seq
     # An event is committed before it is published: by now the journal knows what has come into the stream since.

@@ -23,7 +23,8 @@ from libs.schema.runtime.db import Tx
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import Loop, Runtime, Service, open_runtime
 from services.sender import handlers
-from services.sender.deps import Deliveries, Deps, Owner, Scans, SenderSettings, timeouts
+from services.sender.deps import Books, Deliveries, Deps, Owner, Scans, SenderSettings, timeouts
+from services.sender.jobs.account import check_books
 from services.sender.jobs.breakers import turn_breakers
 from services.sender.jobs.edit import move_leads
 from services.sender.jobs.enrol import RESCAN_AFTER, enrol, start_scheduled
@@ -46,6 +47,7 @@ JOBS: tuple[tuple[Job, float], ...] = (
     (settle_unknown, 5.0),
     (tell_delivered, 5.0),
     (turn_breakers, 5.0),
+    (check_books, 60.0),
 )
 HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] = {
     ReplyReceived: handlers.on_reply_received,
@@ -105,6 +107,7 @@ def make_deps(runtime: Runtime, settings: SenderSettings) -> Deps:
         deliveries=Deliveries(settings.max_deliveries),
         owner=Owner(settings.database_url),
         scans=Scans(RESCAN_AFTER),
+        books=Books(),
     )
 
 

@@ -38,6 +38,7 @@ class Deps(Runtime):
     deliveries: "Deliveries"
     owner: "Owner"
     scans: "Scans"
+    books: "Books"
 
     @property
     def lease_s(self) -> float:
@@ -98,6 +99,20 @@ class Scans:
     def done(self, campaign_id: UUID, state: object, now: datetime) -> None:
         """It has been read, as it was in that state."""
         self._read[campaign_id] = state, now
+
+
+class Books:
+    """How far this process has compared the books, and what it has found already."""
+
+    def __init__(self) -> None:
+        self.after = UUID(int=0)
+        self._found: set[UUID] = set()
+
+    def is_news(self, found: UUID) -> bool:
+        """Whether it is found for the first time; the second time it is not."""
+        is_news = found not in self._found
+        self._found.add(found)
+        return is_news
 
 
 class Owner:

@@ -14,6 +14,7 @@ from deploy.local.verdict import Verdict
 from deploy.local.verify import verify_sends
 from libs.schema.events import Event
 from libs.schema.events.email import BounceHard, EmailCancelled, EmailQueued, EmailSent, EmailUnknown
+from libs.schema.events.lead import LeadEnrolled
 from libs.schema.runtime.clock import FixedClock, new_id
 from libs.schema.runtime.db import Connection
 from libs.schema.runtime.outbox import record
@@ -21,7 +22,19 @@ from libs.schema.runtime.relay import Relay
 from libs.schema.runtime.streams import StreamLink
 from libs.schema.secrets import seal_secret
 from tests.command import Done, coldstream
-from tests.support import EPOCH, SECRET_KEY, Inbox, Lead, Team, insert, make_inbox, make_lead, make_team
+from tests.support import (
+    EPOCH,
+    SECRET_KEY,
+    Inbox,
+    Lead,
+    Team,
+    insert,
+    make_campaign,
+    make_inbox,
+    make_lead,
+    make_list,
+    make_team,
+)
 
 Tale: TypeAlias = Callable[[UUID, UUID], Event]
 TODAY = EPOCH.date()
@@ -236,3 +249,21 @@ async def test_without_the_key_to_the_mailboxes_the_command_says_what_is_missing
     done = await house.command("--data-dir", str(tmp_path))
     assert (done.code, done.out) == (3, "")
     assert "is no data directory" in done.err
+
+
+async def test_an_enrollment_whose_end_was_not_told_and_a_campaign_that_ended_before_it_are_named(house: House) -> None:
+    list_id = await make_list(house.owner, house.team)
+    campaign = await make_campaign(house.owner, house.team, inboxes=[house.inbox], list_id=list_id)
+    enrollment_id = new_id()
+    row = {"id": enrollment_id, "team_id": house.team.id, "campaign_id": campaign.id, "lead_id": house.lead.id}
+    row |= {"lead_key": house.lead.key, "sequence_version": 1, "step_number": 1, "enrolled_at": EPOCH}
+    await insert(house.owner, "enrollments", row)
+    enrolled = LeadEnrolled(
+        lead_id=house.lead.id, enrollment_id=enrollment_id, campaign_id=campaign.id, sequence_version=1
+    )
+    await record(house.owner, house.team.id, enrolled, by="sender", at=EPOCH)
+    assert (await house.verify()).agree
+    await house.owner.execute("UPDATE campaigns SET status = 'completed' WHERE id = $1", campaign.id)
+    assert found(await house.verify()) == [("campaigns and enrollments", str(campaign.id))]
+    await house.owner.execute("UPDATE enrollments SET state = 'finished', ended_at = $1", EPOCH)
+    assert found(await house.verify()) == [("enrollments and journal", str(enrollment_id))]
