@@ -43,8 +43,11 @@ def banded_limit(daily_limit: int, band: Band) -> int:
     return max(1, int(daily_limit * band.factor))
 
 
-def ramp_limit(sending_days: Iterable[date], day: date) -> int:
-    """The most mails on `day`, after cold mail went on those days: 5 at first, 3 more on each further sending day."""
+def ramp_limit(sending_days: Iterable[date], day: date, most: int) -> int:
+    """The most mails on `day`, after cold mail went on those days: 5 at first, 3 more on each further sending day.
+
+    Never more than `most`, of which the half after a rest is half.
+    """
     level, last = 0, None
     for sent_on in (*sorted(each for each in set(sending_days) if each < day), day):
         if last is None:
@@ -53,5 +56,5 @@ def ramp_limit(sending_days: Iterable[date], day: date) -> int:
             level = max(RAMP_START, level // 2)
         else:
             level += RAMP_STEP
-        last = sent_on
+        level, last = min(level, most), sent_on
     return level

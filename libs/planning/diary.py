@@ -214,7 +214,7 @@ class Diary:
         if self._cold_days is None:
             return None
         if day not in self._ramps:
-            self._ramps[day] = ramp_limit(self._cold_days, day)
+            self._ramps[day] = ramp_limit(self._cold_days, day, self.inbox.daily_limit)
         return self._ramps[day]
 
     def _crowded(self, gate: str, at: datetime, limit: int, span: timedelta) -> Reading:

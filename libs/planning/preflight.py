@@ -243,5 +243,5 @@ def _budget(box: PlannedInbox, day: int, plan: Plan) -> int:
     if not box.auto_throttle_enabled:
         return box.daily_send_limit
     last = plan.now.date() + day * _DAY
-    ramp = ramp_limit((*box.sending_days, *(last - n * _DAY for n in range(1, day + 1))), last)
-    return min(banded_limit(box.daily_send_limit, band_of(box.health_score)), ramp)
+    most = banded_limit(box.daily_send_limit, band_of(box.health_score))
+    return ramp_limit((*box.sending_days, *(last - n * _DAY for n in range(1, day + 1))), last, most)

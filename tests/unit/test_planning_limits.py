@@ -55,12 +55,19 @@ def only(placed: Sequence[Slot | Held]) -> Hold:
     ],
 )
 def test_the_ramp_climbs_by_sending_days_and_falls_to_half_after_a_rest(sent_on: list[str], limit: int) -> None:
-    assert ramp_limit([date.fromisoformat(day) for day in sent_on], date(2026, 3, 2)) == limit
+    assert ramp_limit([date.fromisoformat(day) for day in sent_on], date(2026, 3, 2), 50) == limit
+
+
+def test_a_rest_halves_what_an_old_inbox_was_allowed_and_not_what_its_days_add_up_to() -> None:
+    january = [date(2026, 1, day) for day in range(1, 32)]
+    assert ramp_limit(january, date(2026, 2, 1), 50) == 50
+    assert ramp_limit(january, date(2026, 3, 2), 50) == 25
+    assert ramp_limit(january, date(2026, 3, 2), 3) == 3
 
 
 @given(st.lists(st.dates(date(2026, 1, 1), date(2026, 3, 1))))
 def test_the_ramp_does_not_care_how_often_or_in_which_order_days_are_named(days: list[date]) -> None:
-    assert ramp_limit(days, date(2026, 3, 2)) == ramp_limit([*reversed(days), *days], date(2026, 3, 2)) >= 5
+    assert ramp_limit(days, date(2026, 3, 2), 50) == ramp_limit([*reversed(days), *days], date(2026, 3, 2), 50) >= 5
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_no_slot_lies_outside_a_window_or_over_a_cap_or_too_close(case: Case) ->
             assert on_that_day <= inbox.daily_limit
             if inbox.sending_days is not None:
                 cold_days = [*inbox.sending_days, *(local_date(each, inbox.window.zone) for each in given_out)]
-                assert on_that_day <= ramp_limit(cold_days, local_date(at, inbox.window.zone))
+                assert on_that_day <= ramp_limit(cold_days, local_date(at, inbox.window.zone), 500)
             index = busy.index(at)
             for limit, span in ((inbox.hourly_limit, HOUR), (inbox.rolling_limit, DAY)):
                 for first in range(max(0, index - limit), min(index, len(busy) - limit - 1) + 1):
