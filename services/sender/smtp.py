@@ -32,6 +32,7 @@ MAX_MAILS = 20  # per connection; many providers close it after so many
 IDLE_S = 30.0
 _LINE_START_DOT = re.compile(rb"(?m)^\.")
 _START_MAIL_INPUT = 354
+_ONE_REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*|\r?)\n")  # RFC 5321 §4.2
 
 Commit = Callable[[], Awaitable[bool]]
 
@@ -67,6 +68,10 @@ class _EndedError(Exception):
     def __init__(self, outcome: Answer | NoAnswer) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class _InjectedError(SMTPException):
+    """Words that no server would say there."""
 
 
 class _Session:
@@ -141,7 +146,7 @@ class Courier:
         try:
             if account.tls == "starttls":
                 with _phase("starttls"):
-                    await client.starttls(timeout=self._timeouts.command)
+                    await _start_tls(client, self._timeouts.command)
             with _phase("connect"):
                 await client.ehlo(timeout=self._timeouts.command)
             if account.tls != "none" and account.username is not None:  # no secret ever leaves in the clear
@@ -250,6 +255,7 @@ def _phase(phase: Phase) -> Generator[None]:
 # The first kind that fits names the reason; what an operator can act on stands before what is merely broken.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ForbiddenAddressError, "forbidden_address"),
+    (_InjectedError, "injected"),
     (ssl.SSLCertVerificationError, "tls_certificate"),
     (ssl.SSLError, "tls"),
     (SMTPTimeoutError, "timeout"),
@@ -271,6 +277,28 @@ def _word(error: Exception) -> str:
     return next((word for kind, word in _REASONS if isinstance(error, kind)), "unreachable")
 
 
+async def _start_tls(client: SMTP, timeout_s: float) -> None:
+    """Encrypts, and hangs up on who says more in the clear than the answer: that is somebody between us and the server.
+
+    aiosmtplib throws such bytes away, so nothing is misread; but then nobody would learn of it (reliability.md F14).
+    """
+    await client.ehlo(timeout=timeout_s)
+    protocol, heard = _connected(client), bytearray()
+    pass_on = protocol.data_received
+
+    def listen(data: bytes) -> None:
+        heard.extend(data)
+        pass_on(data)
+
+    protocol.data_received = listen
+    try:
+        await client.starttls(timeout=timeout_s)
+    finally:
+        protocol.data_received = pass_on
+    if not _ONE_REPLY.fullmatch(heard):
+        raise _InjectedError("something was said between the answer to STARTTLS and TLS")
+
+
 async def _log_in(client: SMTP, account: Account, timeout_s: float) -> None:
     """One method, one try: a client that goes on to the next method after a wrong password locks accounts."""
     username, password = account.username or "", account.password or ""
@@ -287,13 +315,18 @@ async def _log_in(client: SMTP, account: Account, timeout_s: float) -> None:
         await client.auth_crammd5(username, password, timeout=timeout_s)
 
 
-def _protocol_of(client: SMTP) -> SMTPProtocol:
-    """The protocol of a connected client, made to wait for every byte when it drains."""
+def _connected(client: SMTP) -> SMTPProtocol:
     if client.protocol is None or client.transport is None:
         raise SMTPServerDisconnected("closed while logging in")
+    return client.protocol
+
+
+def _protocol_of(client: SMTP) -> SMTPProtocol:
+    """The protocol of a connected client, made to wait for every byte when it drains."""
+    protocol = _connected(client)
     # One byte, not none: asyncio's TLS transport pauses for good when the mark is 0 and its buffer empty.
     cast("asyncio.WriteTransport", client.transport).set_write_buffer_limits(high=1, low=0)
-    return client.protocol
+    return protocol
 
 
 async def _written(protocol: SMTPProtocol) -> None:
