@@ -23,10 +23,10 @@ from libs.planning.explanation import (
     PastSequence,
     SetBy,
 )
-from libs.planning.facts import DueLead, PlannedInbox
+from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion
 from libs.planning.findings import LEFT
 from libs.planning.gates import Hold, Mailbox, Reading, Recipient, first_hold, mailbox_readings, recipient_readings
-from libs.planning.past import CAMPAIGN_AFTER, INBOX_AFTER, NOTE, last_of
+from libs.planning.past import CAMPAIGN_AFTER, CAMPAIGN_CIRCUIT, INBOX_AFTER, NOTE, last_of
 from libs.planning.round import Round, Sight, mailbox_of, plan_round, readings
 from libs.planning.sayings import Finding, sentence_of
 from libs.planning.settings import campaign_rules
@@ -153,6 +153,7 @@ def _held(case: Case, hold: Hold, box: PlannedInbox | None) -> _Headline:
 
 
 def _recipient(case: Case, chosen: Membership, lead: DueLead) -> Recipient:
+    until = _version(case).circuit_until
     return Recipient(
         installation_paused=case.person.paused,
         campaign_status=chosen.campaign_status,
@@ -160,13 +161,17 @@ def _recipient(case: Case, chosen: Membership, lead: DueLead) -> Recipient:
         archived=lead.archived,
         suppressed=lead.suppressed,
         stopped=lead.stopped,
+        campaign_circuit_until=until if until is not None and until > case.at else None,
     )
 
 
 def _mailbox(case: Case, box: PlannedInbox) -> Mailbox:
+    return mailbox_of(box, campaign_rules(_version(case).settings).min_health_score)
+
+
+def _version(case: Case) -> SequenceVersion:
     assert case.sight is not None and case.lead is not None  # noqa: S101, PT018 - asked only with both
-    version = case.sight.versions[case.lead.campaign_id, case.lead.sequence_version]
-    return mailbox_of(box, campaign_rules(version.settings).min_health_score)
+    return case.sight.versions[case.lead.campaign_id, case.lead.sequence_version]
 
 
 def _standing(sends: Sequence[KnownSend]) -> KnownSend | None:
@@ -280,7 +285,7 @@ def _set_by(gate: str, case: Case, inbox_id: UUID | None = None) -> SetBy | None
 
 
 def _campaign_event(case: Case, campaign_id: UUID) -> SetBy | None:
-    return _as_set_by(last_of(case.events, f"campaign/{campaign_id}", CAMPAIGN_AFTER))
+    return _as_set_by(last_of(case.events, f"campaign/{campaign_id}", (*CAMPAIGN_AFTER, *CAMPAIGN_CIRCUIT)))
 
 
 def _campaign_status(case: Case, campaign_id: UUID, now: str) -> str:

@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.case import Case, KnownSend, Membership, Person, Told
-from libs.planning.facts import DueLead, PlannedInbox, TeamDay
+from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.schedule import went_at
 from libs.planning.sequence import Step, step_at
 from libs.planning.windows import local_date
+from libs.schema.events.campaign import CampaignCircuitOpened
 from libs.schema.events.email import EmailDeferred, EmailEvent, EmailQueued
 from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxHealthChanged
 
@@ -31,6 +32,7 @@ CAMPAIGN_AFTER = {
     "campaign.completed": "completed",
     "campaign.archived": "archived",
 }
+CAMPAIGN_CIRCUIT = ("campaign.circuit_opened", "campaign.circuit_closed")
 INBOX_AFTER = {
     "inbox.connected": "active",
     "inbox.resumed": "active",
@@ -80,6 +82,7 @@ def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]]) -> Case:
         sight=msgspec.structs.replace(
             case.sight,
             boxes=boxes,
+            versions={key: _version_then(one, case) for key, one in case.sight.versions.items()},
             team=_team_then(case.sight.team, busy),
             domain_mails={
                 domain: [mail for mail in mails if mail[1] <= case.at]
@@ -192,6 +195,13 @@ def _box_then(box: PlannedInbox, case: Case, busy: Sequence[datetime]) -> Planne
         circuit_retry_at=breaker and breaker.retry_at,
         busy=list(busy),
     )
+
+
+def _version_then(version: SequenceVersion, case: Case) -> SequenceVersion:
+    told = last_of(case.events, f"campaign/{version.campaign_id}", CAMPAIGN_CIRCUIT)
+    opened = told.event if told else None
+    until = opened.retry_at if isinstance(opened, CampaignCircuitOpened) and opened.state == "open" else None
+    return msgspec.structs.replace(version, circuit_until=until)
 
 
 def _open_breaker(opened: Told | None, closed: Told | None, at: datetime) -> InboxCircuitOpened | None:

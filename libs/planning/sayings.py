@@ -25,6 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 _BECAUSE = {
     "installation": "all sending of this installation is paused",
     "campaign": "its campaign is {value}",
+    "campaign circuit_open": "too many of the campaign's mails came back, so it rests",
     "lead": "the lead is {value}",
     "suppression": "the address is on the suppression list ({value})",
     "stop": "the sequence was stopped ({value})",
@@ -85,7 +86,7 @@ def sentence_of(finding: Finding, zone: str) -> str:
 
 
 def _because(finding: Finding) -> str:
-    known = _BECAUSE.get(finding.reason or "")
+    known = _BECAUSE.get(f"{finding.reason} {finding.value}") or _BECAUSE.get(finding.reason or "")
     return known.format(value=finding.value, limit=finding.limit) if known else f"it ended: {finding.reason}"
 
 

@@ -3,13 +3,13 @@
 The mails are written by the function that writes the real ones. Never reads and never writes anything down.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from libs.planning.findings import Finding, Plan, Reader, Severity, about
-from libs.planning.letter import Writer, write
+from libs.planning.letter import Writer, spun_for, write
+from libs.planning.rehearsal import is_plain
 from libs.planning.render import CannotRenderError
 from libs.planning.sequence import Step, Words, variant_of, words_of
 from libs.planning.settings import campaign_rules
@@ -30,8 +30,6 @@ ROLES = frozenset(
         *("contacto", "ventas", "compras", "contacto", "commercial", "comptabilite", "accueil"),
     )
 )
-# What else than the presence of values decides about a text: tags, spintax, and values that lead somewhere.
-_FICKLE = re.compile(r"\{%|(?<!\{)\{(?!\{)|=\s*[\"']?\s*\{\{")
 
 
 def of_leads(plan: Plan, readers: Sequence[Reader]) -> list[Finding]:
@@ -149,8 +147,7 @@ class _Letters:
         variant = variant_of(step, reader.lead_key)
         words = words_of(step, variant and variant.variant_id)
         pointer = f"/sequences/{place}" + (f"/variants/{step.variants.index(variant)}" if variant else "")
-        is_plain = _FICKLE.search(words.subject + words.body) is None
-        key = pointer, _values(reader) if is_plain else reader.id
+        key = pointer, self._what_decides(words, reader)
         if key not in self._known:
             if not self._left:
                 self.stopped = True
@@ -158,6 +155,15 @@ class _Letters:
             self._left -= 1
             self._known[key] = self._try(words, reader, pointer, is_first=place == 0)
         return self._known[key]
+
+    def _what_decides(self, words: Words, reader: Reader) -> object:
+        """What the mail's fate hangs on: the values that are there, or more than that."""
+        try:
+            spun = spun_for(words, reader.lead_key)
+        except CannotRenderError:
+            return reader.id
+        plain = all(is_plain(text) for text in (spun.subject, spun.body) if text)
+        return (spun.subject, spun.body, _values(reader)) if plain else reader.id
 
     def _try(self, words: Words, reader: Reader, pointer: str, *, is_first: bool) -> _Fault | None:
         thread = None if is_first else "the first step's subject"
