@@ -8,7 +8,9 @@ from uuid import UUID
 
 import pytest
 
+from libs.planning.case_queries import Question, read_case
 from libs.planning.preflight_queries import read_plan, read_readers
+from libs.planning.simulate_queries import Asked, read_team_world
 from libs.schema.runtime.clock import new_id
 from services.api.alone import alone
 from tests.command import coldstream
@@ -188,3 +190,26 @@ async def test_the_command_line_says_what_the_api_says(rig: Rig, module_database
     )
     assert lost.code == 1
     assert "no_unsubscribe" in lost.out
+
+
+async def test_how_many_statements_explain_and_simulate_take_does_not_depend_on_the_leads(rig: Rig) -> None:
+    counts: list[tuple[int, int]] = []
+    for leads in (1, 300):
+        caller = await rig.team()
+        campaign = await campaign_of(caller)
+        batch = [{"email": f"q{n}@{campaign['id']}.test"} for n in range(leads)]
+        await caller.post("/v1/leads:batch", {"lead_list_id": campaign["lead_list_id"], "leads": batch}, 200)
+        lead_id = await rig.owner.fetchval("SELECT min(id::text)::uuid FROM leads WHERE team_id = $1", caller.team_id)
+        question = Question(lead_id=lead_id, at=MONDAY, now=MONDAY, public_url="http://localhost")
+        asked = Asked(campaign_id=UUID(campaign["id"]), now=MONDAY, pepper=PEPPER, public_url="http://localhost")
+        explained: list[str] = []
+        simulated: list[str] = []
+        async with rig.pool.acquire() as connection:
+            with connection.query_logger(lambda record, seen=explained: seen.append(record.query)):
+                assert not isinstance(await read_case(connection, caller.team_id, question), str)
+            with connection.query_logger(lambda record, seen=simulated: seen.append(record.query)):
+                world = await read_team_world(connection, caller.team_id, asked, None)
+        assert world is not None
+        assert len(world.newcomers) == leads + 1
+        counts.append((len(explained), len(simulated)))
+    assert counts[0] == counts[1]
