@@ -26,7 +26,7 @@ from benchmarks.office import office, plan_all
 from benchmarks.sink import sink
 from benchmarks.world import BODY, PASSWORD, make_house, make_people
 from deploy.local.ca import certificates
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from libs.schema.runtime.clock import FixedClock
 from libs.schema.runtime.db import Connection, as_it_is, prepare_connection
 from libs.schema.runtime.network import tls_context

@@ -14,7 +14,7 @@ from benchmarks.harness import Row, Scale, compare
 from benchmarks.world import BODY
 from deploy.local.sandbox.answers import compose
 from deploy.local.sandbox.recipients import Behaviour
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from services.replies.rules.inspection import inspect
 from services.sender.rules.message import Headers, build
 from tests.support import EPOCH

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.world import BODY
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from services.sender.rules import dkim
 from services.sender.rules.dkim import Signer, SigningKey
 from services.sender.rules.message import Headers, build

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
-from libs.planning.diary import Inbox, Team
+from libs.planning.hours.windows import DAYS, Window
+from libs.planning.limits.diary import Inbox, Team
 from libs.planning.schedule import Due, Slot, plan
-from libs.planning.windows import DAYS, Window
 from libs.schema.runtime.clock import new_id
 from tests.support import EPOCH
 

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 
 from hypothesis import strategies as st
 
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from services.sender.rules.message import Headers
 
 HEADERS = Headers(

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from libs.planning.case import Case, KnownSend, Membership, Person
+from libs.planning.explain.case import Case, KnownSend, Membership, Person
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.round import Sight
 from libs.planning.sequence import Step

@@ -10,17 +10,17 @@ from uuid import UUID
 import msgspec
 
 from deploy.commands.terminal import DONE, NO, carry_out, print_json, print_line, print_table, progress
-from libs.planning.case_queries import Question, read_case
-from libs.planning.explain import explain as explained
-from libs.planning.explanation import Explanation, GateAnswer
-from libs.planning.findings import Plan, Report
-from libs.planning.outlook import outlook
-from libs.planning.preflight import preflight as checked
-from libs.planning.preflight_queries import read_plan, read_readers
-from libs.planning.simulate import simulate as simulated
-from libs.planning.simulate_queries import Asked, read_team_world
-from libs.planning.simulation import NotSimulatedError, Simulation
-from libs.planning.trial import MAX_LEADS
+from libs.planning.explain.answer import explain as explained
+from libs.planning.explain.explanation import Explanation, GateAnswer
+from libs.planning.explain.queries import Question, read_case
+from libs.planning.preflight.check import preflight as checked
+from libs.planning.preflight.findings import Plan, Report
+from libs.planning.preflight.queries import read_plan, read_readers
+from libs.planning.preflight.trial import MAX_LEADS
+from libs.planning.simulate.outlook import outlook
+from libs.planning.simulate.queries import Asked, read_team_world
+from libs.planning.simulate.run import simulate as simulated
+from libs.planning.simulate.simulation import NotSimulatedError, Simulation
 from libs.schema.ids import lead_key
 from libs.schema.runtime.clock import Clock
 from libs.schema.runtime.db import Tx, close_pool, fetch_all, open_pool, transaction

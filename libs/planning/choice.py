@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush, heapreplace
 from uuid import UUID
 
-from libs.planning.diary import Diary
 from libs.planning.gates import Hold
+from libs.planning.limits.diary import Diary
 
 NO_INBOX = Hold(gate="inbox", value="none")
 Place = tuple[int, UUID]  # less room, more, and the inbox

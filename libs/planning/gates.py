@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from libs.planning.budget import LEAST_HEALTH
+from libs.planning.limits.budget import LEAST_HEALTH
 
 # What a closed gate means: try again when it clears, or this mail is over.
 Effect = Literal["wait", "stop"]

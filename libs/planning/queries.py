@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from libs.planning.budget import RAMP_MEMORY_DAYS, RAMP_STEP, RESTED
-from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
+from libs.planning.limits.budget import RAMP_MEMORY_DAYS, RAMP_STEP, RESTED
+from libs.planning.limits.domains import company_domain
 from libs.planning.settings import team_rules
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 

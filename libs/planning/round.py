@@ -9,11 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.budget import band_of, banded_limit
 from libs.planning.choice import NO_INBOX
 from libs.planning.conditions import Go, Goto, Skip, Stop, asks, decide
-from libs.planning.diary import MIN_GAP_S, Inbox, Team
-from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.gates import (
     Hold,
@@ -25,13 +22,16 @@ from libs.planning.gates import (
     recipient_hold,
     recipient_readings,
 )
-from libs.planning.letter import Writer
-from libs.planning.rehearsal import Rehearsal
-from libs.planning.render import CannotRenderError
+from libs.planning.hours.windows import hours_of, known_zone, recipient_windows
+from libs.planning.limits.budget import band_of, banded_limit
+from libs.planning.limits.diary import MIN_GAP_S, Inbox, Team
+from libs.planning.limits.domains import company_domain
 from libs.planning.schedule import Due, Held, Planner, Slot, plan, round_of
 from libs.planning.sequence import Step, step_at, variant_of, words_of
 from libs.planning.settings import CampaignRules, campaign_rules, team_rules
-from libs.planning.windows import hours_of, known_zone, recipient_windows
+from libs.planning.words.letter import Writer
+from libs.planning.words.rehearsal import Rehearsal
+from libs.planning.words.render import CannotRenderError
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.choice import NO_INBOX, Choice, Place, sooner
-from libs.planning.diary import HOUR, MIN_GAP_S, Calendar, Diary, Inbox, Team, TeamDays
 from libs.planning.gates import Hold, Reading
+from libs.planning.hours.windows import Interval, Window, openings_ahead
+from libs.planning.limits.diary import HOUR, MIN_GAP_S, Calendar, Diary, Inbox, Team, TeamDays
 from libs.planning.seed import unit_hash
-from libs.planning.windows import Interval, Window, openings_ahead
 
 HORIZON = timedelta(hours=24)  # slots are given for the day ahead; who falls due later is planned later
 LATE = timedelta(hours=2)  # a slot missed by more is planned anew and never made up for in a burst (field.md 4.11)

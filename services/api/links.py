@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from libs.planning.anchors import countable_urls
+from libs.planning.words.anchors import countable_urls
 from services.api.queries import links
 from services.api.resources import Step
 from services.api.routing import Scope

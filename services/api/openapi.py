@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from libs.planning.explanation import Explanation
-from libs.planning.findings import Report
-from libs.planning.simulation import Simulation
+from libs.planning.explain.explanation import Explanation
+from libs.planning.preflight.findings import Report
+from libs.planning.simulate.simulation import Simulation
 from services.api.idempotency import HEADER, MAX_KEY_CHARS
 from services.api.problems import ProblemBody
 from services.api.resources import (

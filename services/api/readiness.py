@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from libs.planning.preflight import of_campaign
-from libs.planning.preflight_queries import read_plan
+from libs.planning.preflight.check import of_campaign
+from libs.planning.preflight.queries import read_plan
 from services.api.problems import Fault, Problem, not_found
 from services.api.routing import Scope
 from services.api.rules.reach import can_be_reached

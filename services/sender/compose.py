@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.gates import Hold
-from libs.planning.letter import Writer, write
-from libs.planning.render import CannotRenderError, Content
 from libs.planning.sequence import Step, words_of
+from libs.planning.words.letter import Writer, write
+from libs.planning.words.render import CannotRenderError, Content
 from libs.schema.ids import message_token
 from libs.schema.runtime.settings import Settings
 from libs.schema.secrets import open_secret, sign_token
@@ -95,7 +95,7 @@ def _written(
     """What the reader sees, and the mails before it in its thread.
 
     Raises:
-        CannotRenderError: see libs/planning/letter.py.
+        CannotRenderError: see libs/planning/words/letter.py.
 
     """
     writer = Writer(

@@ -6,7 +6,7 @@ Each may come late, in any order: stops are read from lead_stop, statuses only c
 from datetime import datetime
 from uuid import UUID
 
-from libs.planning.budget import band_of
+from libs.planning.limits.budget import band_of
 from libs.schema.events.base import Envelope
 from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignCircuitClosed, CampaignResumed
 from libs.schema.events.email import (

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from libs.planning.case_queries import Question, read_case
-from libs.planning.preflight_queries import read_plan, read_readers
-from libs.planning.simulate_queries import Asked, read_team_world
+from libs.planning.explain.queries import Question, read_case
+from libs.planning.preflight.queries import read_plan, read_readers
+from libs.planning.simulate.queries import Asked, read_team_world
 from libs.schema.runtime.clock import new_id
 from services.api.alone import alone
 from tests.command import coldstream

@@ -65,7 +65,7 @@ def shared_cases() -> Iterator[object]:
 
 def planning_cases() -> Iterator[object]:
     """The sender decides with these, a request of the API explains with them."""
-    for found in pkgutil.iter_modules(libs.planning.__path__, "libs.planning."):
+    for found in pkgutil.walk_packages(libs.planning.__path__, "libs.planning."):
         if found.name.endswith("queries"):
             for name, sql in statements(importlib.import_module(found.name)):
                 for role in ("sender", "tenant"):

@@ -12,7 +12,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from libs.schema.runtime.network import tls_context
 from services.sender.rules.dkim import Signer, signed
 from services.sender.rules.message import Message, build

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from deploy.local.ca import Certificates, certificates
-from libs.planning.anchors import countable_urls
+from libs.planning.words.anchors import countable_urls
 from libs.schema.events.email import EmailClicked, EmailOpened
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection, open_pool

@@ -13,10 +13,10 @@ from uuid import UUID
 import pytest
 
 from deploy.local.ca import Certificates, certificates
-from libs.planning.outlook import outlook
 from libs.planning.schedule import ready_from
-from libs.planning.simulate import Run, simulate
-from libs.planning.simulate_queries import Asked, read_runners, read_world
+from libs.planning.simulate.outlook import outlook
+from libs.planning.simulate.queries import Asked, read_runners, read_world
+from libs.planning.simulate.run import Run, simulate
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection
 from services.sender.jobs.enrol import enrol

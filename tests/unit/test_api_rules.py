@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from libs.planning.render import LEAD_FIELDS
+from libs.planning.words.render import LEAD_FIELDS
 from libs.schema.ids import normalise_address
 from services.api.rules import addresses, templates, text, windows
 from services.api.rules.text import Refused

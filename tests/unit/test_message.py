@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 
-from libs.planning.render import Content, clean, one_line
+from libs.planning.words.render import Content, clean, one_line
 from services.sender.rules.message import NotAnAddressError, build
 from services.sender.rules.mime import encoded_words
 from tests.mail import HEADERS, NAMES, check_wire, parse, texts

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.planning.anchors import MAX_URL_CHARS, anchors, countable_urls, is_countable
+from libs.planning.words.anchors import MAX_URL_CHARS, anchors, countable_urls, is_countable
 
 
 @pytest.mark.parametrize(

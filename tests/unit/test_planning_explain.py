@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from libs.planning.case import Case, Offer, Stop, Told
-from libs.planning.explain import explain
-from libs.planning.explanation import GATES, INBOX_GATES, Explanation, GateAnswer
-from libs.planning.past import put_back
-from libs.planning.sayings import Finding, sentence_of
+from libs.planning.explain.answer import explain
+from libs.planning.explain.case import Case, Offer, Stop, Told
+from libs.planning.explain.explanation import GATES, INBOX_GATES, Explanation, GateAnswer
+from libs.planning.explain.past import put_back
+from libs.planning.explain.sayings import Finding, sentence_of
 from libs.schema.events.campaign import CampaignCircuitOpened, CampaignPaused, CampaignResumed
 from libs.schema.events.email import EmailQueued, EmailSent
 from libs.schema.events.inbox import InboxHealthChanged, InboxPaused

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.planning.budget import band_of, banded_limit, ramp_limit
-from libs.planning.diary import Team
-from libs.planning.domains import company_domain
 from libs.planning.gates import Hold, Mailbox, mailbox_hold
+from libs.planning.limits.budget import band_of, banded_limit, ramp_limit
+from libs.planning.limits.diary import Team
+from libs.planning.limits.domains import company_domain
 from libs.planning.schedule import (
     HORIZON,
     LOOK_AGAIN,

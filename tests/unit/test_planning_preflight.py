@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from libs.planning.facts import PlannedInbox, TeamDay
-from libs.planning.findings import Finding, Plan, Reader, Report, SendingDomain
-from libs.planning.preflight import preflight
+from libs.planning.preflight.check import preflight
+from libs.planning.preflight.findings import Finding, Plan, Reader, Report, SendingDomain
 from libs.planning.sequence import Step, Variant
 from libs.schema.ids import SEND_NAMESPACE, lead_key
 from services.api.rules.reach import can_be_reached

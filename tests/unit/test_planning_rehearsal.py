@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.planning.letter import Writer, write
-from libs.planning.rehearsal import Rehearsal, is_plain
-from libs.planning.render import LEAD_FIELDS, CannotRenderError
 from libs.planning.sequence import Words
+from libs.planning.words.letter import Writer, write
+from libs.planning.words.rehearsal import Rehearsal, is_plain
+from libs.planning.words.render import LEAD_FIELDS, CannotRenderError
 
 STEP = UUID(int=7)
 URL = "https://out.test/u/1"

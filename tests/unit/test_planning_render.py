@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from libs.planning.render import MAX_SUBJECT, CannotRenderError, Content, Footer, compose, lead_values, one_line
+from libs.planning.words.render import MAX_SUBJECT, CannotRenderError, Content, Footer, compose, lead_values, one_line
 from services.sender.rules.message import build
 from tests.mail import HEADERS, NAMES, check_wire, parse, stored
 

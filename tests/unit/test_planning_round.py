@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from libs.planning import schedule
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.gates import Hold, Recipient
+from libs.planning.hours.windows import DAYS
 from libs.planning.round import Round, Sight, plan_round, readings
 from libs.planning.sequence import Step
-from libs.planning.windows import DAYS
 from libs.schema.ids import SEND_NAMESPACE
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -11,10 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.planning import schedule
-from libs.planning.budget import ramp_limit
-from libs.planning.diary import Inbox, Team
-from libs.planning.schedule import Due, Held, Planner, Slot, gap_before, plan
-from libs.planning.windows import (
+from libs.planning.hours.windows import (
     DAYS,
     Window,
     day_bounds,
@@ -23,6 +20,9 @@ from libs.planning.windows import (
     next_open,
     openings,
 )
+from libs.planning.limits.budget import ramp_limit
+from libs.planning.limits.diary import Inbox, Team
+from libs.planning.schedule import Due, Held, Planner, Slot, gap_before, plan
 from libs.schema.ids import SEND_NAMESPACE
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.planning.outlook import outlook
 from libs.planning.schedule import ROUND_EVERY, SLOT_GATES, ready_from, round_of, wants_slot
-from libs.planning.simulate import simulate
-from libs.planning.simulation import Newcomer, NotSimulatedError, Runner, World, begin_of
+from libs.planning.simulate.outlook import outlook
+from libs.planning.simulate.run import simulate
+from libs.planning.simulate.simulation import Newcomer, NotSimulatedError, Runner, World, begin_of
 from libs.schema.ids import lead_key
 from tests.planning_case import BOX, DAY, HOUR, LEAD, MONDAY, STEPS, TEAM, VERSION, id_of
 

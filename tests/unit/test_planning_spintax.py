@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from liquid import Environment
 
 from libs.planning.facts import DueLead
-from libs.planning.letter import Writer, write
 from libs.planning.sequence import Step, Variant, Words, words_of
-from libs.planning.spintax import SpintaxError, every_word, parse, spin
+from libs.planning.words.letter import Writer, write
+from libs.planning.words.spintax import SpintaxError, every_word, parse, spin
 from services.api.rules import templates
 from services.api.rules.text import Refused
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.planning.windows import DAYS, Window, next_open, openings_ahead, windows_for
-from libs.planning.zones import zone_of
+from libs.planning.hours.windows import DAYS, Window, next_open, openings_ahead, windows_for
+from libs.planning.hours.zones import zone_of
 
 MONDAY = datetime(2026, 3, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

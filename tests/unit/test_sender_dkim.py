@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 
-from libs.planning.render import Content
+from libs.planning.words.render import Content
 from services.sender.rules.dkim import SIGNED, Signer, read_key, signed
 from services.sender.rules.message import build
 from tests.mail import HEADERS, check_wire, contents, parse, texts

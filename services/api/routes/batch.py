@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from libs.planning.domains import domain_of
+from libs.planning.limits.domains import domain_of
 from libs.schema.events.lead import LeadImported
 from libs.schema.ids import lead_key
 from libs.schema.runtime.outbox import record

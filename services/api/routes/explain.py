@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from libs.planning.case_queries import Question, read_case
-from libs.planning.explain import explain
-from libs.planning.explanation import Explanation
+from libs.planning.explain.answer import explain
+from libs.planning.explain.explanation import Explanation
+from libs.planning.explain.queries import Question, read_case
 from services.api.bodies.fields import by
 from services.api.problems import not_found
 from services.api.responses import answer, problems, shows

@@ -10,14 +10,14 @@ import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from libs.planning.findings import Report
-from libs.planning.outlook import outlook
-from libs.planning.preflight import preflight
-from libs.planning.preflight_queries import read_plan, read_readers
-from libs.planning.simulate import simulate
-from libs.planning.simulate_queries import Asked, read_team_world
-from libs.planning.simulation import NotSimulatedError, Simulation, World
-from libs.planning.trial import MAX_LEADS
+from libs.planning.preflight.check import preflight
+from libs.planning.preflight.findings import Report
+from libs.planning.preflight.queries import read_plan, read_readers
+from libs.planning.preflight.trial import MAX_LEADS
+from libs.planning.simulate.outlook import outlook
+from libs.planning.simulate.queries import Asked, read_team_world
+from libs.planning.simulate.run import simulate
+from libs.planning.simulate.simulation import NotSimulatedError, Simulation, World
 from libs.schema.ids import lead_key
 from services.api.alone import alone
 from services.api.bodies.forecast import SimulationIn

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from libs.planning.domains import FREEMAIL
+from libs.planning.limits.domains import FREEMAIL
 
 Provider = Literal["google", "microsoft", "other"]
 # Where a mail exchanger belongs to: the providers' own pages name these for Workspace and for Exchange Online.

@@ -11,9 +11,9 @@ from itertools import accumulate
 from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 
-from libs.planning import spintax
-from libs.planning.links import links
-from libs.planning.spintax import SpintaxError
+from libs.planning.words import spintax
+from libs.planning.words.links import links
+from libs.planning.words.spintax import SpintaxError
 from services.api.rules.text import MAX_BODY_CHARS, Refused, line, passage
 
 MAX_SUBJECT_CHARS = 500  # sequences.subject

@@ -10,10 +10,10 @@ from uuid import UUID
 from libs.planning import queries as planning_queries
 from libs.planning.facts import DueLead
 from libs.planning.gates import Hold
+from libs.planning.hours.windows import local_date
 from libs.planning.round import Ready, Sight, plan_round
 from libs.planning.schedule import BATCH, HORIZON, LATE, SLOT_GATES, Slot, choose_batch, look_again_at, round_of
 from libs.planning.settings import team_rules
-from libs.planning.windows import local_date
 from libs.schema.events.email import EmailQueued
 from libs.schema.events.lead import LeadHeld
 from libs.schema.ids import campaign_send_id, message_id

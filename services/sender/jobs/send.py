@@ -11,11 +11,11 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.conditions import Go, decide
-from libs.planning.diary import MIN_GAP_S, ROLLING_LIMIT
 from libs.planning.gates import Hold, Mailbox, Recipient, mailbox_hold, recipient_hold
+from libs.planning.hours.windows import local_date, next_open
+from libs.planning.limits.diary import MIN_GAP_S, ROLLING_LIMIT
 from libs.planning.schedule import LATE
 from libs.planning.settings import campaign_rules
-from libs.planning.windows import local_date, next_open
 from libs.schema.runtime import barrier
 from libs.schema.runtime.db import transaction
 from libs.schema.secrets import SecretError, open_secret

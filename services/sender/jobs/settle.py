@@ -11,7 +11,7 @@ from typing import TypeVar
 import asyncpg
 
 from libs.planning.gates import Hold
-from libs.planning.windows import Window, hours_of, next_open, windows_for
+from libs.planning.hours.windows import Window, hours_of, next_open, windows_for
 from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
 from libs.schema.runtime.db import Tx, transaction
 from libs.schema.runtime.outbox import record

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from css_inline import CSSInliner
 
-from libs.planning.anchors import anchors
+from libs.planning.words.anchors import anchors
 
 # Far above any honest mail. A page nested 15,000 deep overflows css-inline's stack and takes the process with it, and
 # ten thousand characters of sibling selectors over a thousand siblings cost seconds: such styles stay where they are.

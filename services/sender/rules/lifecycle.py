@@ -6,7 +6,7 @@ Never lets a status go back: what is known of a person only grows.
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-from libs.planning.windows import MIDNIGHT, instant
+from libs.planning.hours.windows import MIDNIGHT, instant
 
 LedgerState = Literal[
     "queued", "claimed", "in_data", "accepted", "rejected", "unknown", "suppressed", "stopped", "expired"

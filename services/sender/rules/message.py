@@ -15,7 +15,7 @@ from typing import Literal
 import idna
 import msgspec
 
-from libs.planning.render import Content, clean, one_line
+from libs.planning.words.render import Content, clean, one_line
 from services.sender.rules.mime import LINE, encoded_words, folded, quoted_printable
 
 _MAX_ADDRESS = 254  # RFC 5321 §4.5.3.1.3, without the brackets

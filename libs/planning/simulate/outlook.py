@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from uuid import UUID
 
-from libs.planning.simulate import Path, Run, keeps_out
-from libs.planning.simulation import (
+from libs.planning.hours.windows import local_date
+from libs.planning.simulate.run import Path, Run, keeps_out
+from libs.planning.simulate.simulation import (
     ASSUMPTIONS,
     InboxLoad,
     Reason,
@@ -15,7 +16,6 @@ from libs.planning.simulation import (
     StepLoad,
     Unmailed,
 )
-from libs.planning.windows import local_date
 
 FIRST_SENDS = 200
 FIRST_LEADS = 100

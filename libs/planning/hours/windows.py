@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from libs.planning.holidays import is_holiday
+from libs.planning.hours.holidays import is_holiday
+from libs.planning.hours.zones import Known, zone_of
 from libs.planning.settings import CampaignRules, campaign_rules
-from libs.planning.zones import Known, zone_of
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # datetime.weekday() is the index
 WEEKEND = ("sat", "sun")

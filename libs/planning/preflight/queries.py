@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from libs.planning import queries
-from libs.planning.findings import Plan, Reader, SendingDomain
+from libs.planning.preflight.findings import Plan, Reader, SendingDomain
 from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one, to_struct
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from libs.planning.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
 from libs.planning.sequence import Words
-from libs.planning.spintax import SpintaxError, spin
+from libs.planning.words.render import LEAD_FIELDS, CannotRenderError, Content, Footer, compose, lead_values
+from libs.planning.words.spintax import SpintaxError, spin
 
 
 class Reader(Protocol):

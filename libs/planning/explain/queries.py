@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from libs.planning import queries
-from libs.planning.case import Case, KnownSend, Membership, Offer, Person, Stop, Suppressed, Told
+from libs.planning.explain.case import Case, KnownSend, Membership, Offer, Person, Stop, Suppressed, Told
+from libs.planning.explain.past import put_back
 from libs.planning.facts import DueLead
-from libs.planning.past import put_back
 from libs.planning.round import Sight
 from libs.schema.events import open_envelope, open_event
 from libs.schema.ids import lead_key

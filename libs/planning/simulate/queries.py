@@ -12,8 +12,8 @@ import msgspec
 
 from libs.planning import queries
 from libs.planning.facts import DueLead, SequenceVersion
-from libs.planning.preflight_queries import read_steps
-from libs.planning.simulation import Newcomer, OpenSend, Runner, World, begin_of
+from libs.planning.preflight.queries import read_steps
+from libs.planning.simulate.simulation import Newcomer, OpenSend, Runner, World, begin_of
 from libs.schema.ids import lead_key
 from libs.schema.runtime.db import Tx, fetch_all
 

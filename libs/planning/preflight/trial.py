@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.planning.findings import Finding, Plan, Reader, Severity, about
-from libs.planning.letter import Writer, spun_for, write
-from libs.planning.rehearsal import is_plain
-from libs.planning.render import CannotRenderError
+from libs.planning.hours.windows import Window, hours_of, known_zone, next_open, recipient_windows
+from libs.planning.preflight.findings import Finding, Plan, Reader, Severity, about
 from libs.planning.sequence import Step, Words, variant_of, words_of
 from libs.planning.settings import campaign_rules
-from libs.planning.windows import Window, hours_of, known_zone, next_open, recipient_windows
+from libs.planning.words.letter import Writer, spun_for, write
+from libs.planning.words.rehearsal import is_plain
+from libs.planning.words.render import CannotRenderError
 
 MAX_LEADS = 20_000  # looked at one by one
 MAX_LETTERS = 40_000  # some 100 µs each

@@ -11,13 +11,13 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.budget import RAMP_MEMORY_DAYS
-from libs.planning.domains import company_domain
 from libs.planning.facts import DueLead, PlannedInbox
-from libs.planning.rehearsal import Rehearsal
+from libs.planning.hours.windows import local_date
+from libs.planning.limits.budget import RAMP_MEMORY_DAYS
+from libs.planning.limits.domains import company_domain
 from libs.planning.round import Sight
-from libs.planning.simulation import World
-from libs.planning.windows import local_date
+from libs.planning.simulate.simulation import World
+from libs.planning.words.rehearsal import Rehearsal
 
 LATELY = timedelta(hours=26)
 

@@ -16,14 +16,14 @@ from uuid import UUID, uuid5
 import msgspec
 
 from libs.planning.facts import DueLead
-from libs.planning.findings import LEFT
 from libs.planning.gates import Hold, mailbox_hold
-from libs.planning.ground import Ground
+from libs.planning.preflight.findings import LEFT
 from libs.planning.round import Moved, Ready, mailbox_of, plan_round
 from libs.planning.schedule import BATCH, LATE, Slot, choose_batch, look_again_at, ready_from, round_of, went_at
 from libs.planning.sequence import step_at
 from libs.planning.settings import campaign_rules, team_rules
-from libs.planning.simulation import MAX_DAYS, Newcomer, OpenSend, Runner, SimulatedSend, World
+from libs.planning.simulate.ground import Ground
+from libs.planning.simulate.simulation import MAX_DAYS, Newcomer, OpenSend, Runner, SimulatedSend, World
 from libs.schema.ids import SEND_NAMESPACE
 
 MAX_MAILS = 50_000

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.budget import ramp_limit
 from libs.planning.gates import Hold, Reading
-from libs.planning.windows import DAY, Window, day_bounds, local_date
+from libs.planning.hours.windows import DAY, Window, day_bounds, local_date
+from libs.planning.limits.budget import ramp_limit
 
 MIN_GAP_S = 60  # no human sends faster; settings below it are raised to it
 # No 24 hours ever hold more: the seed's own ceiling of daily_send_limit and Gmail's lowest cap, which is a rolling one.

@@ -1,6 +1,6 @@
 """What is known of one lead when somebody asks why it is mailed, or why not: its rows, its sends, and what was told.
 
-Values only; case_queries.py reads them. Never holds what no answer shows.
+Values only; queries.py reads them. Never holds what no answer shows.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Answers about a lead as sentences that anybody understands. Never decides anything: explain.py has done so."""
+"""Answers about a lead as sentences that anybody understands. Never decides anything: answer.py has done so."""
 
 from datetime import datetime
 from typing import Literal

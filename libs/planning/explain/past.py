@@ -11,11 +11,11 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.case import Case, KnownSend, Membership, Person, Told
+from libs.planning.explain.case import Case, KnownSend, Membership, Person, Told
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
+from libs.planning.hours.windows import local_date
 from libs.planning.schedule import went_at
 from libs.planning.sequence import Step, step_at
-from libs.planning.windows import local_date
 from libs.schema.events.campaign import CampaignCircuitOpened
 from libs.schema.events.email import EmailDeferred, EmailEvent, EmailQueued
 from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxHealthChanged

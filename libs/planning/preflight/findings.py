@@ -1,6 +1,6 @@
 """What a preflight looks at and what it finds: a campaign as it stands, its leads, and findings with their mends.
 
-Values only; preflight_queries.py reads them.
+Values only; queries.py reads them.
 """
 
 from collections import Counter

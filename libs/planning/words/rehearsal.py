@@ -8,9 +8,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from libs.planning.letter import Reader, Writer, footer_of, spun_for, values_of, write
-from libs.planning.render import CannotRenderError, subject_line
 from libs.planning.sequence import Words
+from libs.planning.words.letter import Reader, Writer, footer_of, spun_for, values_of, write
+from libs.planning.words.render import CannotRenderError, subject_line
 
 # Outputs that fail only when their value is missing: a name, with or without a fallback.
 _PLAIN_OUTPUT = re.compile(r"""\{\{-?\s*[\w.-]+\s*(?:\|\s*default:\s*(?:"[^"]*"|'[^']*')\s*)?-?\}\}""")

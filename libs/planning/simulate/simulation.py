@@ -1,4 +1,4 @@
-"""What a simulation starts from and what it answers; simulate_queries.py reads it, simulate.py lets it go on.
+"""What a simulation starts from and what it answers; queries.py reads it, run.py lets it go on.
 
 Never holds an address: who is told about is named by id.
 """

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from libs.planning.budget import LEAST_HEALTH, band_of, banded_limit, ramp_limit
 from libs.planning.facts import PlannedInbox
-from libs.planning.findings import Finding, Plan, Reader, Report, about, arms, counted
+from libs.planning.hours.windows import DAYS, Window, hours_of, next_open, recipient_windows
+from libs.planning.limits.budget import LEAST_HEALTH, band_of, banded_limit, ramp_limit
+from libs.planning.preflight.findings import Finding, Plan, Reader, Report, about, arms, counted
+from libs.planning.preflight.trial import of_leads
 from libs.planning.sequence import Step, Words
 from libs.planning.settings import campaign_rules, team_rules
-from libs.planning.trial import of_leads
-from libs.planning.windows import DAYS, Window, hours_of, next_open, recipient_windows
 
 # field.md 4.1 and the practice behind it: who writes more, or says more, is read less and filtered more.
 MAX_WORDS = 200

@@ -18,7 +18,7 @@ from inscriptis.model.config import ParserConfig  # pyright: ignore[reportMissin
 from liquid import BoundTemplate, Environment, StrictDefaultUndefined
 from liquid.exceptions import LiquidError, UndefinedError
 
-from libs.planning.links import links
+from libs.planning.words.links import links
 
 MAX_SUBJECT = 500  # the column's width; RFC 5322 folds it anyway
 # What a lead offers to templates beside its custom fields.

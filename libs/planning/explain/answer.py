@@ -10,9 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.case import Case, KnownSend, Membership, Told
-from libs.planning.domains import company_domain
-from libs.planning.explanation import (
+from libs.planning.explain.case import Case, KnownSend, Membership, Told
+from libs.planning.explain.explanation import (
     GATES,
     INBOX_GATES,
     LETTER_GATES,
@@ -23,14 +22,15 @@ from libs.planning.explanation import (
     PastSequence,
     SetBy,
 )
+from libs.planning.explain.past import CAMPAIGN_AFTER, CAMPAIGN_CIRCUIT, INBOX_AFTER, NOTE, last_of
+from libs.planning.explain.sayings import Finding, sentence_of
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion
-from libs.planning.findings import LEFT
 from libs.planning.gates import Hold, Mailbox, Reading, Recipient, first_hold, mailbox_readings, recipient_readings
-from libs.planning.past import CAMPAIGN_AFTER, CAMPAIGN_CIRCUIT, INBOX_AFTER, NOTE, last_of
+from libs.planning.hours.windows import local_date
+from libs.planning.limits.domains import company_domain
+from libs.planning.preflight.findings import LEFT
 from libs.planning.round import Round, Sight, mailbox_of, plan_round, readings
-from libs.planning.sayings import Finding, sentence_of
 from libs.planning.settings import campaign_rules
-from libs.planning.windows import local_date
 
 
 class _Headline(msgspec.Struct, frozen=True, kw_only=True):
