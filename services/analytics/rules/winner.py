@@ -21,7 +21,7 @@ BEARABLE_LOSS = 0.002  # of a reply rate: 0.2 points
 ENOUGH_SENDS = 600  # of each arm: who has not won by now wins too little to be worth the wait
 
 _SPREAD = 8.0  # standard deviations around a posterior's mean beyond which there is nothing
-_POINTS = 400
+_POINTS = 1000
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
