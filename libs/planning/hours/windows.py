@@ -23,6 +23,7 @@ LOOK_AHEAD = timedelta(days=8)
 # but where there are days off: no holidays are longer than two months.
 FAR_AHEAD = timedelta(days=62)
 DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)  # most who ask ask when it is open, and need no week of openings
 
 Interval = tuple[datetime, datetime]  # [from, until) in UTC
 
@@ -180,7 +181,7 @@ def openings(windows: Sequence[Window], after: datetime, until: datetime) -> lis
 
 def next_open(windows: Sequence[Window], at: datetime) -> datetime | None:
     """The first instant from `at` on at which all windows are open; None when that is never."""
-    found = openings_ahead(windows, at)
+    found = openings(windows, at, at + SECOND) or openings_ahead(windows, at)
     return found[0][0] if found else None
 
 

@@ -77,12 +77,17 @@ async def _addresses(host: str, port: int) -> list[IPv4Address | IPv6Address]:
         raise ForbiddenAddressError(f"{host!r} is not a host name") from None
     if not name or len(name) > _MAX_NAME or not name.isprintable() or " " in name:
         raise ForbiddenAddressError(f"{host!r} is not a host name")
-    if _LITERAL.fullmatch(name):
-        return [ipaddress.ip_address(name)]
-    async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    try:
+        return [_address(name)]
+    except ValueError:  # a name, or an address in one of its odd spellings
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+            found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return [_address(str(sockaddr[0])) for *_, sockaddr in found]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
     # A zone (fe80::1%eth0) is no part of what is judged, and link-local addresses are refused anyway.
-    return [ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in found]
+    return ipaddress.ip_address(text.partition("%")[0])
 
 
 def tls_context(extra_ca_file: str | None) -> ssl.SSLContext:

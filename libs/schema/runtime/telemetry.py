@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, Final
@@ -186,6 +187,11 @@ def _with_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappi
 def mask_secrets(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The log line with every field masked that is named like a secret; the last step before it is written."""
     for name in line:
-        if any(word in name.lower() for word in _SECRET_WORDS):
+        if _is_secret(name):
             line[name] = _MASK
     return line
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)
