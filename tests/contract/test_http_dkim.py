@@ -136,3 +136,16 @@ async def test_only_the_sender_reads_the_key(rig: Rig) -> None:
         AND (rolname LIKE 'coldstream\\_%' OR rolname IN ('authenticated', 'anon'))"""
     )
     assert [row["rolname"] for row in readers] == ["coldstream_sender"]
+
+
+async def test_setting_and_clearing_a_key_stand_in_the_audit_trail_without_the_key(rig: Rig) -> None:
+    caller = await rig.team()
+    domain_id = await a_domain(caller)
+    expect(await caller.ask("PUT", f"/v1/domains/{domain_id}/dkim", {"selector": "s1", "algorithm": "ed25519"}), 200)
+    assert (await caller.ask("DELETE", f"/v1/domains/{domain_id}/dkim")).status_code == 204
+    rows = await rig.owner.fetch(
+        "SELECT action, target, detail FROM audit_log WHERE team_id = $1 ORDER BY position", UUID(str(caller.team_id))
+    )
+    assert [row["action"] for row in rows] == ["dkim.set", "dkim.clear"]
+    assert {row["target"] for row in rows} == {f"domain/{domain_id}"}
+    assert "PRIVATE" not in str(rows)

@@ -51,9 +51,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: Stopped | None
 
 
-def simulate(world: World) -> Run:
-    """Lets the world go on until the campaign is at its end, or a bound is reached."""
-    clock = _Clock(world)
+def simulate(world: World, *, most_looks: int = MAX_LOOKS) -> Run:
+    """Lets the world go on until the campaign is at its end, or a bound is reached; `most_looks` bounds its work."""
+    clock = _Clock(world, most_looks)
     stopped_by = clock.run()
     return Run(
         world=world,
@@ -66,7 +66,8 @@ def simulate(world: World) -> Run:
 class _Clock:
     """The world as time passes: what happens next is the first of its events, and then whoever can be is planned."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, most_looks: int) -> None:
+        self._most_looks = most_looks
         self.sends: list[tuple[UUID, SimulatedSend]] = []
         self.paths: dict[UUID, Path] = {}
         self._world = world
@@ -96,7 +97,7 @@ class _Clock:
             while self._events and self._events[0][0] == self._now:
                 heappop(self._events)[2]()
             while batch := self._batch():
-                if self._slots >= MAX_MAILS or self._looks >= MAX_LOOKS:
+                if self._slots >= MAX_MAILS or self._looks >= self._most_looks:
                     return "mails" if self._slots >= MAX_MAILS else "looks"
                 self._plan(batch)
             if self._is_over():

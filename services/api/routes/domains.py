@@ -1,5 +1,6 @@
 """A domain's DKIM key: set, shown as the DNS record to publish, taken away. The private half is never shown."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -9,7 +10,7 @@ from libs.schema.secrets import seal_secret
 from services.api.bodies.domains import DkimIn
 from services.api.dkim import make_key, read_key
 from services.api.problems import not_found, refused
-from services.api.queries import domains
+from services.api.queries import domains, teams
 from services.api.resources import DkimRecord
 from services.api.responses import answer, nothing, problems, shows
 from services.api.routing import Here, Scope, ScopedRoute, needs
@@ -31,6 +32,7 @@ async def set_dkim(domain_id: UUID, body: DkimIn, at: Here) -> Response:
     sealed = seal_secret(at.runtime.settings.secret_key, key.private_key, row_id=domain_id, column="dkim_private_key")
     if not await domains.set_dkim(at.tx, at.team_id, domain_id, body.selector, sealed, key.record):
         raise not_found("domain", parameter="domain_id")
+    await _audit(at, domain_id, "dkim.set", {"selector": body.selector, "algorithm": body.algorithm})
     return answer(await _record(at, domain_id))
 
 
@@ -45,7 +47,12 @@ async def clear_dkim(domain_id: UUID, at: Here) -> Response:
     """Forgets the key: the domain's mail is signed no more. A domain without a key is answered the same."""
     if not await domains.clear_dkim(at.tx, at.team_id, domain_id):
         raise not_found("domain", parameter="domain_id")
+    await _audit(at, domain_id, "dkim.clear", {})
     return nothing()
+
+
+async def _audit(at: Scope, domain_id: UUID, action: str, detail: dict[str, Any]) -> None:
+    await teams.add_audit(at.tx, at.team_id, f"key/{at.caller.key_id}", action, f"domain/{domain_id}", detail, at.now)
 
 
 async def _record(at: Scope, domain_id: UUID) -> DkimRecord:
