@@ -41,12 +41,17 @@ _HAD = frozenset(("queued", "claimed", "in_data", "accepted", "unknown"))
 _BOUNCES = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
 
 
-async def sent(
-    tx: Tx, send: Send, at: datetime, resolved_by: Resolution, answer: tuple[int | None, str | None] = (None, None)
+async def sent(  # noqa: PLR0913 - who, when and how
+    tx: Tx,
+    send: Send,
+    enrollment: settle.Enrollment | None,
+    at: datetime,
+    *,
+    resolved_by: Resolution = "smtp",
+    answer: tuple[int | None, str | None] = (None, None),
 ) -> None:
-    """The mail has gone: lead and inbox show it, the sequence goes on from the sending."""
+    """The mail has gone and is shown so: the sequence of its enrollment, which is locked, goes on from the sending."""
     committed_at = send.committed_at or at
-    enrollment = await settle.show_sent(tx, send, committed_at)
     event = EmailSent(
         **_dated(send, at),
         attempt=send.attempt,
@@ -175,7 +180,8 @@ async def resolve_unknown(
     """Settles those of the sends whose end was unknown as sent; returns how many. Harmless the second time."""
     settled = await resolve_rows(tx, send_ids, evidence, at, email_status("accepted"))
     for send in settled:
-        await sent(tx, send, at, resolved_by)
+        enrollment = await settle.show_sent(tx, send, send.committed_at or at)
+        await sent(tx, send, enrollment, at, resolved_by=resolved_by)
     return len(settled)
 
 

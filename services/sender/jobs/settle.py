@@ -128,11 +128,11 @@ async def _accepted(tx: Tx, send: Claimed, verdict: Accepted, at: datetime) -> b
         smtp_code=verdict.code,
         smtp_status=verdict.status,
         queue_id=verdict.queue_id,
-        resolved_by="smtp",
     )
-    if not await settle_queries.settle_claim(tx, _claim(send), _ANSWERED, end, at):
+    ended = await settle_queries.accept_claim(tx, _claim(send), _ANSWERED, end, at)
+    if ended is None:
         return False
-    await outcomes.sent(tx, send, at, "smtp", (verdict.code, verdict.status))
+    await outcomes.sent(tx, send, ended.enrollment, at, answer=(verdict.code, verdict.status))
     return True
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from libs.planning.sequence import Step
-from libs.schema.runtime.db import Tx, fetch_one
+from libs.schema.runtime.db import Tx, fetch_one, to_struct
 from services.sender.queries.sends import Send
 
 Claim = tuple[UUID, int, int]  # send, fence, epoch
@@ -183,6 +183,66 @@ FOR UPDATE OF e
 async def show_sent(tx: Tx, send: Send, at: datetime) -> Enrollment | None:
     """Lead and inbox show when they last met; returns the enrollment as `lock_enrollment` does."""
     return await fetch_one(tx, Enrollment, SHOW_SENT, send.enrollment_id, send.inbox_id, send.lead_id, at)
+
+
+# The usual end, all at once: the claim as SETTLE_CLAIM ends it, and what SHOW_SENT shows.
+ACCEPT_CLAIM = """
+WITH settled AS (
+    UPDATE send_ledger AS l
+    SET state = 'accepted', settled_at = $5, lease_until = NULL, claimed_by = NULL, smtp_code = $6, smtp_status = $7,
+        smtp_reply = NULL, remote_queue_id = coalesce($8, l.remote_queue_id), resolved_by = 'smtp',
+        next_settle_at = NULL
+    WHERE l.send_id = $1
+        AND l.fence = $2
+        AND l.epoch = $3
+        AND l.state = ANY ($4::text[])
+    RETURNING l.send_id, l.inbox_id, l.lead_id, l.enrollment_id, coalesce(l.committed_at, $5) AS at
+),
+shown AS (
+    UPDATE emails AS m
+    SET status = $9::text::email_status, error_message = NULL, sent_at = settled.at
+    FROM settled
+    WHERE m.id = settled.send_id
+),
+touched AS (
+    UPDATE inboxes AS i
+    SET last_sent_at = greatest(i.last_sent_at, settled.at)
+    FROM settled
+    WHERE i.id = settled.inbox_id
+),
+contacted AS (
+    UPDATE leads AS ld
+    SET first_contacted_at = coalesce(ld.first_contacted_at, settled.at),
+        last_contacted_at = greatest(ld.last_contacted_at, settled.at)
+    FROM settled
+    WHERE ld.id = settled.lead_id
+)
+SELECT e.id, e.campaign_id, e.lead_id, e.state, e.step_number, e.steps
+FROM settled
+LEFT JOIN LATERAL (
+    SELECT f.id, f.campaign_id, f.lead_id, f.state, f.step_number, v.steps
+    FROM enrollments AS f
+    JOIN sequence_version AS v ON v.campaign_id = f.campaign_id AND v.version = f.sequence_version
+    WHERE f.id = settled.enrollment_id
+    FOR UPDATE OF f
+) AS e ON true
+"""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted send, and its enrollment, locked; None: it has none any more."""
+
+    enrollment: Enrollment | None
+
+
+async def accept_claim(tx: Tx, claim: Claim, from_states: Sequence[str], end: Settlement, at: datetime) -> Ended | None:
+    """Ends the claim as accepted if it is still in one of the states; None when somebody else has ended it."""
+    record = await tx.fetchrow(
+        ACCEPT_CLAIM, *claim, from_states, at, end.smtp_code, end.smtp_status, end.queue_id, end.email_status
+    )
+    if record is None:
+        return None
+    return Ended(enrollment=None if record["id"] is None else to_struct(Enrollment, record))
 
 
 NEXT_STEP = """
