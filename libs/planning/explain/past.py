@@ -192,7 +192,7 @@ def _box_then(box: PlannedInbox, case: Case, busy: Sequence[datetime]) -> Planne
         not_cold=[at for at in box.not_cold if at <= case.at],
         sending_days=[day for day in box.sending_days if day <= local_date(case.at, box.send_window_timezone)],
         circuit=breaker and breaker.kind,
-        circuit_retry_at=breaker and breaker.retry_at,
+        circuit_retry_at=breaker.retry_at if breaker and breaker.kind != "complaint" else None,
         busy=list(busy),
     )
 
@@ -205,7 +205,9 @@ def _version_then(version: SequenceVersion, case: Case) -> SequenceVersion:
 
 
 def _open_breaker(opened: Told | None, closed: Told | None, at: datetime) -> InboxCircuitOpened | None:
-    if opened is None or not isinstance(opened.event, InboxCircuitOpened) or opened.event.retry_at <= at:
+    if opened is None or not isinstance(opened.event, InboxCircuitOpened) or opened.event.state != "open":
+        return None
+    if opened.event.kind != "complaint" and opened.event.retry_at <= at:  # after complaints a person must close it
         return None
     is_closed = (
         closed is not None

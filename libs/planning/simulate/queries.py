@@ -46,7 +46,8 @@ ORDER BY e.id
 LIMIT $4
 """
 OPEN_SENDS = """
-SELECT l.enrollment_id, l.campaign_id, l.inbox_id, l.state, l.not_before AS at, l.committed_at, l.next_settle_at
+SELECT l.enrollment_id, l.campaign_id, l.inbox_id, l.state, l.not_before AS at, l.committed_at,
+    CASE WHEN l.state = 'unknown' THEN l.committed_at + INTERVAL '72 hours' END AS next_settle_at
 FROM send_ledger AS l
 JOIN inboxes AS i ON i.id = l.inbox_id
 WHERE i.team_id = $1
