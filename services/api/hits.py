@@ -15,12 +15,11 @@ from itertools import islice, takewhile
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from prometheus_client import Counter
 
 from libs.schema.events.email import EmailClicked, EmailOpened
-from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, transaction
+from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, DATABASE_ERRORS, transaction
 from libs.schema.runtime.outbox import Fact, record_all
 from libs.schema.runtime.relay import pause
 from libs.schema.runtime.service import Runtime
@@ -101,7 +100,7 @@ class Hits:
         try:
             while self._waiting:
                 await self.flush()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             self._runtime.log.warning("hits.lost", count=len(self._waiting), error=type(error).__name__)
 
     async def flush(self) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from libs.schema.runtime.db import Connection
+from libs.schema.runtime.db import DATABASE_ERRORS, Connection
 from libs.schema.runtime.service import Runtime
 from libs.schema.runtime.settings import Settings
 from services.sender.smtp import Courier, Timeouts
@@ -136,7 +136,7 @@ class Owner:
         if self._connection is not None:
             try:
                 await self._connection.execute(STILL_THERE, timeout=5)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except DATABASE_ERRORS:
                 self._connection.terminate()
             else:
                 return

@@ -17,6 +17,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Tx: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
 Row = TypeVar("Row", bound=msgspec.Struct)
 
+# What asyncpg raises while the database is away or says no; a line cut between statements is an InternalClientError.
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 ACQUIRE_TIMEOUT_S = 3.0
 COMMAND_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0

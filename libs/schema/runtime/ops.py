@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-import asyncpg
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from libs.schema.runtime.db import Pool
+from libs.schema.runtime.db import DATABASE_ERRORS, Pool
 from libs.schema.runtime.streams import StreamLink
 from libs.schema.runtime.telemetry import logger
 
@@ -57,7 +56,7 @@ class Health:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 return await self.pool.fetchval(PROBE) is not None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DATABASE_ERRORS:
             return False
 
 

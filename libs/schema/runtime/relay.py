@@ -21,7 +21,7 @@ from nats.js.errors import NotFoundError
 from libs.schema.events.base import stream_subject
 from libs.schema.runtime.auditor import mark, reconcile
 from libs.schema.runtime.clock import Clock
-from libs.schema.runtime.db import Connection, fetch_all, prepare_connection
+from libs.schema.runtime.db import DATABASE_ERRORS, Connection, fetch_all, prepare_connection
 from libs.schema.runtime.streams import MSG_ID, StreamLink, ensure_declared
 from libs.schema.runtime.telemetry import LEASE_HELD, OUTBOX_AGE, OUTBOX_PENDING, PUBLISHED, logger
 
@@ -185,7 +185,7 @@ async def run_relay(
     while not stopping.is_set():
         try:
             await _serve_term(database_url, link, clock, stopping, idle_s)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, OSError, RefusedError) as error:
+        except (*DATABASE_ERRORS, NatsError, RefusedError) as error:
             log.warning("relay.interrupted", error=type(error).__name__, detail=str(error))
         finally:
             LEASE_HELD.labels("relay").set(0)
