@@ -20,6 +20,10 @@ HOLD_OWNER = "SELECT pg_advisory_lock($1)"
 STILL_THERE = "SELECT 1"
 
 
+HANDFUL_SHARE = 4  # a quarter of all deliveries is claimed at once, where there is so much to do
+HANDFUL_WAIT_S = 1.0  # slow servers may hold the others: what is due never waits for them longer than this
+
+
 class SenderSettings(Settings, frozen=True, kw_only=True):
     """The sender's own settings beside those of every process."""
 
@@ -67,14 +71,19 @@ class Deliveries:
     def __init__(self, most: int) -> None:
         self._most = most
         self._tasks: set[asyncio.Task[None]] = set()
+        self._started_at = 0.0
 
     def room(self) -> int:
-        """How many more may start."""
-        return self._most - len(self._tasks)
+        """How many more may start; none until a handful may, or a second has passed: one claim costs as much as ten."""
+        free = self._most - len(self._tasks)
+        lately = asyncio.get_running_loop().time() - self._started_at < HANDFUL_WAIT_S
+        return 0 if lately and free < self._most // HANDFUL_SHARE else free
 
     def start(self, delivery: Coroutine[Any, Any, None]) -> None:
         """Starts one; it reports its own errors."""
-        task = asyncio.get_running_loop().create_task(delivery)
+        loop = asyncio.get_running_loop()
+        self._started_at = loop.time()
+        task = loop.create_task(delivery)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
