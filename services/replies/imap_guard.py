@@ -21,6 +21,7 @@ COMMAND_TIMEOUT_S = 45.0  # outside of aioimaplib's own (reliability.md §6)
 LOGOUT_TIMEOUT_S = 2.0
 MAX_TALK_BYTES = 1_048_576  # one answer besides messages: a SEARCH that finds 100,000
 MAX_LINES = 2_000  # one answer besides messages; aioimaplib looks at each line again for every new one
+PIECE_BYTES = 8_192  # aioimaplib goes one call deeper for each line of what it gets at once, with a copy of the rest
 
 _UNSAFE = re.compile(r"[\x00\r\n]")
 _ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
@@ -89,8 +90,14 @@ class Guard(IMAP4ClientProtocol):
         if self._scope is not None and self._room < 0:
             self.fail("the server sends more than was asked for")
             return
+        for start in range(0, len(d), PIECE_BYTES):
+            self._take(d[start : start + PIECE_BYTES])
+            if self.failure:
+                return
+
+    def _take(self, piece: bytes) -> None:
         try:
-            super().data_received(d)
+            super().data_received(piece)
         except Exception as error:  # noqa: BLE001 - it raises what the server's bytes make it raise, RecursionError too
             self.fail(f"the server's answer cannot be read ({type(error).__name__})")
             return

@@ -89,6 +89,7 @@ async def test_how_many_statements_a_preflight_takes_does_not_depend_on_the_lead
         await caller.post("/v1/leads:batch", {"lead_list_id": campaign["lead_list_id"], "leads": batch}, 200)
         seen: list[str] = []
         async with rig.pool.acquire() as connection:
+            await read_plan(connection, caller.team_id, UUID(campaign["id"]), MONDAY)  # a new connection asks for types
             with connection.query_logger(lambda record, seen=seen: seen.append(record.query)):
                 plan = await read_plan(connection, caller.team_id, UUID(campaign["id"]), MONDAY)
                 assert plan is not None
@@ -205,6 +206,8 @@ async def test_how_many_statements_explain_and_simulate_take_does_not_depend_on_
         explained: list[str] = []
         simulated: list[str] = []
         async with rig.pool.acquire() as connection:
+            await read_case(connection, caller.team_id, question)  # a new connection asks for types at first
+            await read_team_world(connection, caller.team_id, asked, None)
             with connection.query_logger(lambda record, seen=explained: seen.append(record.query)):
                 assert not isinstance(await read_case(connection, caller.team_id, question), str)
             with connection.query_logger(lambda record, seen=simulated: seen.append(record.query)):
