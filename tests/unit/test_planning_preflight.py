@@ -98,7 +98,7 @@ def test_a_sound_campaign_has_nothing_but_its_duration_to_tell() -> None:
     said = report()
     assert [finding.code for finding in said.findings] == ["takes_days"]
     assert said.ready
-    assert "20 mails from 1 inboxes take 1 days" in said.findings[0].detail
+    assert "20 mails from 1 inbox take 1 day at least" in said.findings[0].detail
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,20 @@ def test_an_empty_window_names_both_windows() -> None:
 def test_a_link_of_a_later_step_is_not_the_first_mails() -> None:
     later = msgspec.structs.replace(SECOND, body="https://a.test " * 5)
     assert report(msgspec.structs.replace(SOUND, steps=[FIRST, later])).ready
+
+
+def test_what_the_campaign_lacks_hides_nothing_that_its_leads_lack() -> None:
+    readers = [reader(1, first_name=None)]
+    for changes in ({"physical_address": None}, {"boxes": []}):
+        codes = [finding.code for finding in report(msgspec.structs.replace(SOUND, **changes), readers).findings]
+        assert "missing_variable" in codes
+        assert "unwritable_physical_address" not in codes
+
+
+def test_delays_are_told_in_words() -> None:
+    quick = msgspec.structs.replace(SECOND, delay_days=1, delay_hours=6)
+    said = found("short_delay", report(msgspec.structs.replace(SOUND, steps=[FIRST, quick])))
+    assert said.detail == "step 2 follows after 1 day 6 hours; two campaigns of the team keep 2 days apart"
 
 
 def test_without_a_public_address_nobody_could_opt_out() -> None:

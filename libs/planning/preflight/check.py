@@ -195,7 +195,8 @@ def _of_sequence(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 code="short_delay",
                 severity="notice",
-                detail=f"step {place + 1} follows after {step.delay}; two campaigns of the team keep {gap} apart",
+                detail=f"step {place + 1} follows after {_span(step.delay)}; "
+                f"two campaigns of the team keep {_span(gap)} apart",
                 mend="wait longer, if nothing is urgent",
                 pointer=f"/sequences/{place}/delay_days",
             )
@@ -228,11 +229,12 @@ def _of_duration(plan: Plan) -> Iterator[Finding]:
     while sent < mails and days < MOST_DAYS:
         sent += min(plan.team.daily_limit, sum(_budget(box, days, plan) for box in boxes))
         days += 1
-    takes = f"{days}" if sent >= mails else f"more than {MOST_DAYS}"
+    takes = _count(days, "day") if sent >= mails else f"more than {MOST_DAYS} days"
+    senders = _count(len(boxes), "inbox", "inboxes")
     yield Finding(
         code="takes_days",
         severity="notice",
-        detail=f"{mails} mails from {len(boxes)} inboxes take {takes} days at least; a simulation names them",
+        detail=f"{_count(mails, 'mail')} from {senders} take {takes} at least; a simulation names them",
         mend="none is needed; more inboxes make it shorter",
         count=days,
     )
@@ -245,3 +247,14 @@ def _budget(box: PlannedInbox, day: int, plan: Plan) -> int:
     last = plan.now.date() + day * _DAY
     most = banded_limit(box.daily_send_limit, band_of(box.health_score))
     return ramp_limit((*box.sending_days, *(last - n * _DAY for n in range(1, day + 1))), last, most)
+
+
+def _span(span: timedelta) -> str:
+    """In words: "1 day", "2 days 6 hours", "at once"."""
+    hours = span.seconds // 3600
+    parts = [_count(span.days, "day")] if span.days else []
+    return " ".join([*parts, *([_count(hours, "hour")] if hours else [])]) or "at once"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -92,8 +92,6 @@ def _of_lead_hours(plan: Plan, staying: Sequence[Reader]) -> Iterator[Finding]:
 
 def _of_letters(plan: Plan, staying: Sequence[Reader]) -> Iterator[Finding]:
     """What the steps lack for which leads, found by writing the mails."""
-    if not plan.boxes or not (plan.physical_address or "").strip():
-        return
     letters = _Letters(plan)
     found: dict[_Fault, list[UUID]] = {}
     for reader in staying:
@@ -137,10 +135,11 @@ class _Letters:
         self.stopped = False
         self._left = MAX_LETTERS
         self._known: dict[object, _Fault | None] = {}
-        box = plan.boxes[0]
-        self._writer = Writer(
-            email=box.email, name=box.from_name, company=plan.company_name, physical_address=plan.physical_address
-        )
+        # What the campaign itself still lacks is a finding of its own, and must not hide what its leads lack.
+        box = plan.boxes[0] if plan.boxes else None
+        email, name = (box.email, box.from_name) if box else ("sender@example.invalid", "Ann")
+        address = (plan.physical_address or "").strip() or "an address"
+        self._writer = Writer(email=email, name=name, company=plan.company_name, physical_address=address)
 
     def fault(self, place: int, step: Step, reader: Reader) -> _Fault | None:
         """Why the mail could not be written; None when it could."""
