@@ -12,7 +12,24 @@ import msgspec
 from libs.planning.sequence import Step
 
 
-class DueLead(msgspec.Struct, frozen=True, kw_only=True):
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """A lead's own columns, as templates and zones ask for them."""
+
+    email: str
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+    title: str | None
+    phone: str | None
+    linkedin_url: str | None
+    website: str | None
+    city: str | None
+    country: str | None
+    custom_fields: dict[str, Any]
+    timezone: str | None = None
+
+
+class DueLead(Contact, frozen=True, kw_only=True):
     """An enrollment whose next step wants a slot, with what gates and templates ask for."""
 
     enrollment_id: UUID
@@ -28,19 +45,7 @@ class DueLead(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool
     suppressed: str | None
     stopped: str | None
-    email: str
-    first_name: str | None
-    last_name: str | None
-    company: str | None
-    title: str | None
-    phone: str | None
-    linkedin_url: str | None
-    website: str | None
-    city: str | None
-    country: str | None
-    custom_fields: dict[str, Any]
     thread_subject: str | None
-    timezone: str | None = None
     provider: str | None = None  # of the recipient's mail: google, microsoft, other; None: not known yet
     contacted_at: datetime | None = None  # the last mail that another campaign sent to the person
     # What conditions ask about (conditions.py).

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from libs.planning.facts import PlannedInbox, TeamDay
+from libs.planning.facts import Contact, PlannedInbox, TeamDay
 from libs.planning.sequence import Step, Words, words_of
 
 Severity = Literal["error", "warning", "notice"]
@@ -61,23 +61,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     team: TeamDay
 
 
-class Reader(msgspec.Struct, frozen=True, kw_only=True):
+class Reader(Contact, frozen=True, kw_only=True):
     """A lead of the campaign's list; `lead_key` is filled in by who has the pepper."""
 
     id: UUID
-    email: str
     status: str
-    first_name: str | None
-    last_name: str | None
-    company: str | None
-    title: str | None
-    phone: str | None
-    linkedin_url: str | None
-    website: str | None
-    city: str | None
-    country: str | None
-    timezone: str | None
-    custom_fields: dict[str, Any]
     suppressed: bool
     elsewhere: bool
     lead_key: bytes = b""
