@@ -281,7 +281,7 @@ async def test_two_relays_elect_one_and_the_other_takes_over(
         await record_numbers(owner, range(start, start + 500))
         await owner.execute(
             """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
-            WHERE locktype = 'advisory' AND application_name = 'coldstream-relay'"""
+            WHERE locktype = 'advisory' AND application_name = 'coldstream-relay' AND datname = current_database()"""
         )
     await eventually(lambda: nothing_left(owner))
     stopping.set()
