@@ -19,6 +19,17 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 # What asyncpg raises while the database is away or says no; a line cut between statements is an InternalClientError.
 DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+# Of these the ones that pass: nothing is wrong with what was asked, and it may be asked again.
+OUTAGES = (
+    OSError,  # TimeoutError too
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InternalClientError,
+)
 ACQUIRE_TIMEOUT_S = 3.0
 COMMAND_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0

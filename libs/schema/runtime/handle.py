@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from libs.schema.events.base import Envelope, Event, UnknownEventError, open_envelope, open_event
 from libs.schema.runtime import telemetry
-from libs.schema.runtime.db import Pool, Tx, transaction
+from libs.schema.runtime.db import OUTAGES, Pool, Tx, transaction
 from libs.schema.runtime.parked import Poison, Retry, park, release
 
 # (tx, envelope, event); the event's own type is the key in Service.handlers.
@@ -26,17 +25,6 @@ Verdict: TypeAlias = float | None
 
 RETRY_DELAYS_S: Final = (1.0, 5.0, 30.0, 120.0)  # then parked: after 5 failures
 _MAX_REMEMBERED: Final = 10_000
-# The database's troubles, not the event's: they are no failure of the handler and park nothing.
-OUTAGES: Final = (
-    OSError,  # TimeoutError too
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InternalClientError,
-)
 
 CLAIM = """
 INSERT INTO event_handled (consumer, event_id)

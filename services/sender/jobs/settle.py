@@ -8,12 +8,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-import asyncpg
-
 from libs.planning.gates import Hold
 from libs.planning.hours.windows import Window, hours_of, next_open, windows_for
 from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
-from libs.schema.runtime.db import Tx, transaction
+from libs.schema.runtime.db import OUTAGES, Tx, transaction
 from libs.schema.runtime.outbox import record
 from services.sender import circuits, outcomes
 from services.sender.deps import Deps
@@ -38,17 +36,6 @@ from services.sender.rules.verdict import (
 
 # How long a settlement is tried again when the database is away; then the reaper calls the end unknown.
 SETTLE_FOR_S = 60.0
-_TRANSIENT = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that was cut between two statements (reliability.md §6)
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InsufficientResourcesError,
-    OSError,
-    TimeoutError,
-)
 # Before the dot's answer a send is in one of these; a late answer may find that the reaper has been there.
 _NOT_SENT = ("claimed", "in_data")
 _ANSWERED = ("claimed", "in_data", "unknown")
@@ -67,7 +54,7 @@ async def persistently(deps: Deps, write: Callable[[Tx], Awaitable[T]]) -> T:
         try:
             async with transaction(deps.pool) as tx:
                 return await write(tx)
-        except _TRANSIENT:
+        except OUTAGES:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
         await asyncio.sleep(pause_s)
