@@ -36,6 +36,11 @@ CLOSE_TIMEOUT_S = 5.0
 _JSONB_VERSION = b"\x01"  # the first byte of jsonb's binary form
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether it is one of OUTAGES and will pass: a value that no column can hold is an InterfaceError too."""
+    return isinstance(error, OUTAGES) and not isinstance(error, ValueError)
+
+
 async def open_pool(dsn: str, *, application_name: str, max_size: int = 10) -> Pool:
     """A pool whose every connection has our timeouts and speaks jsonb and json as Python values.
 
