@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from libs.schema.events.reply import Intent
-from services.replies.rules.auto_reply import LEXICONS
+from services.replies.rules.lexicon import Wants, load
 from services.replies.rules.wording import any_of
 
 MODEL = "rules-1"  # replies.intent_model; raised when the rules change what they say
@@ -22,20 +22,26 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     needs_review: bool = False
 
 
-def _together(field: str) -> re.Pattern[str]:
-    return any_of("\n".join(getattr(each, field).strip() for each in LEXICONS), words=True)
+LEXICONS = load("intent", Wants)
+
+
+def _block(*fields: str) -> str:
+    return "\n".join(getattr(each, field).strip() for field in fields for each in LEXICONS)
+
+
+def _together(*fields: str) -> re.Pattern[str]:
+    return any_of(_block(*fields), words=True)
 
 
 _UNSUBSCRIBE_WHOLE, _UNSUBSCRIBE = _together("unsubscribe_whole"), _together("unsubscribe")
-_DECLINES, _MEETING, _INTERESTED = _together("declines"), _together("meeting"), _together("interested")
-_QUESTION = _together("question")
+_DECLINES = _together("declines", "served", "not_now")
+_MEETING, _INTERESTED, _QUESTION = _together("meeting"), _together("interested"), _together("question")
 _NEGATED = re.compile(
-    rf"(?<!\w)(?:{'|'.join(each.negators for each in LEXICONS)})(?! only)(?:\s+(?!but|aber)\w+){{0,3}}?\s+"
-    rf"(?:{'|'.join(each.wanted for each in LEXICONS)})(?!\w)",
+    rf"{_together('negators').pattern}(?! only)(?:\s+(?!but|aber)\w+){{0,3}}?\s+{_together('wanted').pattern}",
     re.IGNORECASE,
 )
 # Another list than ours is meant: "take me off the list of speakers".
-_OTHER_LIST = re.compile(r"^\s*(?:of|for) (?!e-?mails?|mail)", re.IGNORECASE)
+_OTHER_LIST = re.compile(rf"\s*(?:{any_of(_block('other_list')).pattern})", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?\n]{1,1000}[.!?]*")
 
 
