@@ -5,10 +5,11 @@ Never stops anybody without the barrier's lock: whoever calls `stop` has called 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from prometheus_client import Counter
 
 from libs.schema.events.base import Event
 from libs.schema.events.lead import StopReason
@@ -21,27 +22,40 @@ from services.replies.queries.messages import Raw
 from services.replies.queries.sent import SentEmail
 
 BY = "replies"
+IGNORED = Counter("coldstream_replies_ignored_total", "Messages that changed nothing, by why", ["why"])
+# Why a message changes nothing: the label of the counter, and the same in words.
+Why = Literal["foreign_report", "foreign_copy", "foreign_automatic", "nothing_refused", "mailing", "junk", "copy"]
+WHY: dict[Why, str] = {
+    "foreign_report": "a report about no email of ours",  # also every forged one: it cannot know our ids
+    "foreign_copy": "not sent by us",
+    "foreign_automatic": "automatic, and answers no email of ours",
+    "nothing_refused": "nothing was refused",
+    "mailing": "a mailing, or from nobody",
+    "junk": "in the junk folder, and from nobody whose company we wrote to",
+    "copy": "the same message came before",
+}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message turned out to be (`inbound_raw.outcome`), and what a person should know of it: no addresses."""
+    """What a message turned out to be (`inbound_raw.outcome`), and what a person should know of it."""
 
     name: str
     detail: dict[str, Any] = {}
+    ignored: Why | None = None
 
 
-class Sorting(msgspec.Struct, frozen=True, kw_only=True):
-    """One message on its way to its outcome, in one transaction."""
+def ignored(why: Why, **detail: Any) -> Outcome:
+    """The outcome of a message that changes nothing; it is counted once it is written (`IGNORED`)."""
+    return Outcome(name="ignored", detail={"why": WHY[why], **detail}, ignored=why)
+
+
+class Effects(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be changed for a team in one transaction."""
 
     tx: Tx
-    raw: Raw
+    team_id: UUID
     pepper: bytes
     now: datetime
-
-    @property
-    def team_id(self) -> UUID:
-        """Whose mailbox it came to."""
-        return self.raw.team_id
 
     def person(self, address: str) -> bytes | None:
         """The key of the address's owner; None where there can be no such address."""
@@ -77,6 +91,12 @@ class Sorting(msgspec.Struct, frozen=True, kw_only=True):
             created_at=self.now,
         )
         await rows.insert_suppression(self.tx, suppression)
+
+
+class Sorting(Effects, frozen=True, kw_only=True):
+    """One message on its way to its outcome, in one transaction."""
+
+    raw: Raw
 
 
 def told_of(email: SentEmail) -> dict[str, Any]:

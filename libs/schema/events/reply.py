@@ -41,6 +41,8 @@ class ReplyReceived(ReplyEvent, frozen=True, kw_only=True):
     match_method: str
     match_confidence: float
     needs_review: bool = False
+    is_alias: bool = False  # the writer is not the lead's own address: an alias, or a colleague
+    left_company: bool = False  # a machine says that the lead works there no longer; the sequence is stopped
     email_id: UUID | None = None
     step_id: UUID | None = None
     variant_id: UUID | None = None

@@ -58,7 +58,7 @@ async def sort_message(deps: Deps, raw_id: UUID) -> bool:
             raw = await messages.take_raw(tx, raw_id)
             if raw is None:
                 return False
-            at = Sorting(tx=tx, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
+            at = Sorting(tx=tx, team_id=raw.team_id, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
             outcome = await sort(at)
             await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
     except OUTAGES:
