@@ -151,6 +151,12 @@ TABLES = (
         rights={"select": "read", "update": "work"},
     ),
     Table(
+        name="conversation_assignee",
+        row={**OURS, "conversation_id": "'{id}'", "user_id": "'{owner}'", "assigned_at": NOW},
+        change="assigned_at",
+        api={"select": "read", "insert": "work", "update": "work", "delete": "work"},
+    ),
+    Table(
         name="webhooks",
         row={"id": "'{id}'", **OURS, "url": "'https://x.test'", "events": "'{{email.sent}}'"},
         change="url",

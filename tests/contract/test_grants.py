@@ -18,7 +18,7 @@ OWNERS = {
         "teams", "users", "team_members", "invitation", "api_keys", "domains", "inboxes", "inbox_settings",
         "lead_lists", "leads", "campaigns", "campaign_inboxes", "sequences", "sequence_variants", "sequence_version",
         "tracked_link", "idempotency_key", "audit_log", "job_queue", "webhooks", "webhook_delivery", "webhook_logs",
-        "recipient_domain",
+        "recipient_domain", "conversation_assignee",
     },
     "sender": {"enrollments", "send_ledger", "emails", "breaker", "refusal"},
     "replies": {"inbound_raw", "imap_cursor", "replies"},
@@ -58,12 +58,15 @@ SHARED = {
         "intent", "intent_confidence", "intent_model", "intent_manual_override", "is_read", "is_archived", "read_at",
         "needs_review",
     },
+    # A message that matched nobody, put away by a person.
+    ("inbound_raw", "api"): {"dismissed_at"},
 }  # fmt: skip
 # Both write these: a person's command, and the sender's transition that checks the state it leaves.
 BY_BOTH = {
     "campaigns": {"status", "started_at", "completed_at"},
     "inboxes": {"status", "status_reason", "paused_at"},
     "replies": SHARED["replies", "api"],
+    "inbound_raw": SHARED["inbound_raw", "api"],
 }
 
 
