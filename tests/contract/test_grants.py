@@ -149,8 +149,9 @@ async def test_clients_may_call_what_is_meant_for_them_and_nothing_else(tx: Conn
             AND has_function_privilege($1, p.oid, 'EXECUTE')
         ORDER BY 1"""
 
-    for role in ("authenticated", "coldstream_tenant"):
+    for role, besides in (("authenticated", []), ("coldstream_tenant", ["app.find_conversations(tsquery)"])):
         assert [record[0] for record in await tx.fetch(callable_by, role)] == [
+            *besides,
             "app.my_team_ids()",
             "app.my_team_ids(text[])",
             "app.user_id()",

@@ -56,6 +56,34 @@ UPDATE emails SET subject = subject WHERE kind = 'reply';
 
 CREATE INDEX idx_replies_words ON replies USING gin(words);
 CREATE INDEX idx_emails_words ON emails USING gin(words) WHERE kind = 'reply';
+
+-- The caller's conversations in which somebody wrote such words. As its definer, because under row level security no
+-- index answers an operator that might leak, and @@ might.
+CREATE FUNCTION app.find_conversations(wanted TSQUERY) RETURNS SETOF UUID
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
+BEGIN ATOMIC
+    SELECT r.conversation_id
+    FROM public.replies AS r
+    WHERE r.words @@ wanted
+        AND r.team_id = ANY (ARRAY(SELECT app.my_team_ids()))
+    UNION
+    SELECT md5(e.inbox_id::text || ' ' || e.thread_id)::uuid
+    FROM public.emails AS e
+    WHERE e.words @@ wanted
+        AND e.kind = 'reply'
+        AND e.thread_id IS NOT NULL
+        AND e.team_id = ANY (ARRAY(SELECT app.my_team_ids()));
+END;
+GRANT CREATE ON SCHEMA app TO coldstream_definer;
+ALTER FUNCTION app.find_conversations(TSQUERY) OWNER TO coldstream_definer;
+REVOKE CREATE ON SCHEMA app FROM coldstream_definer;
+REVOKE EXECUTE ON FUNCTION app.find_conversations(TSQUERY) FROM PUBLIC, anon;
+GRANT EXECUTE ON FUNCTION app.find_conversations(TSQUERY) TO coldstream_tenant;
+GRANT SELECT (conversation_id, team_id, words) ON replies TO coldstream_definer;
+GRANT SELECT (inbox_id, thread_id, kind, team_id, words) ON emails TO coldstream_definer;
+CREATE POLICY "Coldstream functions" ON replies FOR SELECT TO coldstream_definer USING (true);
+CREATE POLICY "Coldstream functions" ON emails FOR SELECT TO coldstream_definer USING (true);
+
 -- Answers on their way to the sender are shown in their conversation.
 CREATE INDEX idx_job_queue_answers ON job_queue((payload ->> 'reply_id')) WHERE job_type = 'answer_reply';
 
