@@ -40,6 +40,7 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     language: str
     borders: bool = True  # words stand between blanks
     common: str  # frequent words that tell the language from the others, with blanks between; no patterns
+    courtesy: str = ""  # greetings, thanks and "please" around a short text that is taken whole
 
     # unsubscribe: wants no more mail, wants their data deleted.
     unsubscribe_whole: str
