@@ -11,6 +11,7 @@ from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import Loop, Service, open_runtime
 from services.replies.deps import Deps
 from services.replies.imap import Network
+from services.replies.jobs.commands import carry_out_commands
 from services.replies.jobs.poll import poll
 from services.replies.jobs.sort import sort_inbound
 from services.replies.sessions import Sessions
@@ -57,6 +58,7 @@ async def build(settings: Settings) -> Service:
         loops=(
             Loop(name="poll", tick=partial(poll, deps)),
             Loop(name="sort_inbound", tick=partial(sort_inbound, deps)),
+            Loop(name="carry_out_commands", tick=partial(carry_out_commands, deps)),
         ),
         close=sessions.close,
     )

@@ -68,9 +68,9 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True):
         """Writes the events into the journal; their ids in order."""
         return await record(self.tx, self.team_id, *events, by=BY, at=self.now)
 
-    async def was_told(self, email: SentEmail, event: Event) -> bool:
-        """Whether such an event is known of the email, also from SMTP time."""
-        return await rows.was_told(self.tx, self.team_id, email.email_id, event.TYPE)
+    async def was_told(self, email: SentEmail, event_type: str) -> bool:
+        """Whether an event of that type is known of the email, also from SMTP time."""
+        return await rows.was_told(self.tx, self.team_id, email.email_id, event_type)
 
     async def stop(self, people: Sequence[bytes], reason: StopReason, event_id: UUID) -> None:
         """Ends every sequence that these people are in."""

@@ -1,9 +1,10 @@
 """A person's reply, or a machine's: matched, understood, stored and told; a person's stops the sequence.
 
-Never stops anybody for an automatic answer, and never tells the same message twice.
+Never stops anybody for an automatic answer that does not say that its owner has left, and never tells the same message
+twice. What is nobody's answer is kept for people to assign (assign.py); who opts out in it is left alone at once.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -12,32 +13,40 @@ import msgspec
 from libs.schema.events.base import Event
 from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
+from libs.schema.ids import normalise_address
 from libs.schema.runtime.barrier import stop_people
 from libs.schema.runtime.clock import new_id
-from services.replies.outcomes import Outcome, Sorting
+from services.replies.jobs.matching import find
+from services.replies.outcomes import Outcome, Sorting, ignored
 from services.replies.queries import effects as rows
 from services.replies.queries import sent
-from services.replies.queries.sent import SentEmail
+from services.replies.queries.sent import Person, SentEmail
 from services.replies.rules.inspection import Inbound, classify
 from services.replies.rules.intent import MODEL, Reading
-from services.replies.rules.match import ADDRESS_DAYS, Candidate, Match, is_freemail, match_by_address, match_by_id
+from services.replies.rules.match import Match
 from services.replies.rules.text import new_text
 
-ONE_NOTE_PER = timedelta(days=1)  # an automatic answer is told once a day and lead (reliability.md B41)
-CANDIDATE_DAYS = 30
 # The columns' sizes (seed §6.3), and as much of a body as is worth showing.
 MAX_ID_CHARS, MAX_SUBJECT_CHARS, MAX_PREVIEW_CHARS, MAX_NAME_CHARS, MAX_BODY_CHARS = 255, 500, 500, 255, 100_000
+MAX_ANSWERS = 20  # ids that an unmatched message is found by again
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that answers an email of ours, understood."""
+    """A message that answers a lead's email, or at least comes from a lead, understood."""
 
     id: UUID
     inbound: Inbound
-    email: SentEmail
-    lead_id: UUID
     match: Match
+    email: SentEmail | None
+    lead_key: bytes
+    lead_email: str | None
+    writer: bytes | None
     reading: Reading
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether it came from another address than the lead's."""
+        return self.writer != self.lead_key
 
 
 async def sort_answer(at: Sorting, inbound: Inbound) -> Outcome:
@@ -47,99 +56,139 @@ async def sort_answer(at: Sorting, inbound: Inbound) -> Outcome:
         asyncpg.LockNotAvailableError: a send to the person holds the barrier; the message must come again.
 
     """
-    writer = at.person(inbound.sender.address)
-    answer = await _understood(at, inbound, writer)
+    found = await find(at, inbound, at.person(inbound.sender.address))
+    outcome = await tell_answer(at, inbound, found.match) if found.match else None
+    return outcome or await _sort_unmatched(at, inbound, [str(each) for each in found.candidates])
+
+
+async def tell_answer(at: Sorting, inbound: Inbound, match: Match) -> Outcome | None:
+    """The outcome of a message whose lead is known, after its effects; None where that lead is gone.
+
+    Raises:
+        asyncpg.LockNotAvailableError: as above.
+
+    """
+    answer = await _understood(at, inbound, match)
     if answer is None:
-        return await _unmatched(at, inbound)
-    detail: dict[str, Any] = {"email_id": str(answer.email.email_id), "intent": answer.reading.intent}
-    if inbound.auto:
-        return await _tell_note(at, answer, detail)
+        return None
+    # Who writes is a person to us, whoever was written to: their own sequences stop as well.
+    people = sorted({answer.lead_key} | ({answer.writer} if answer.writer and not inbound.auto else set()))
+    await stop_people(at.tx, at.team_id, people)
+    row = _row(at, answer)
+    detail: dict[str, Any] = {"email_id": row.email_id and str(row.email_id), "intent": row.intent}
+    name = row.intent if inbound.auto else "reply"
+    if inbound.auto and await rows.is_noted(at.tx, row, datetime.combine(row.received_at, time(), UTC)):
+        return Outcome(name=name, detail=detail | {"repeated": True})
+    if not await rows.insert_reply(at.tx, row):
+        copies = await rows.find_copies(at.tx, at.team_id, row.message_id)
+        return ignored("copy", **detail, reply_id=str(copies.reply_id))
+    await _record(at, answer, row, people)
+    return Outcome(name=name, detail=detail | {"reply_id": str(row.id), "match": row.match_method})
+
+
+async def _record(at: Sorting, answer: Answer, row: rows.NewReply, people: list[bytes]) -> None:
+    """Events, stops and suppressions of an answer that has just been stored."""
     # Who asks to be left alone is left alone, also where they wrote from another address than the lead's.
     opts_out = answer.reading.intent == "unsubscribe"
-    people = sorted({answer.email.lead_key} | ({writer} if opts_out and writer else set()))
-    await stop_people(at.tx, at.team_id, people)
-    if not await rows.insert_reply(at.tx, _row(at, answer)):
-        return _known(detail)
-    events: list[Event] = [_received(at, answer)]
+    events: list[Event] = [_received(answer, row)]
     if opts_out:
-        events.append(_unsubscribed(answer))
+        events.append(_unsubscribed(row, answer.email))
     event_ids = await at.record(*events)
-    await at.stop([answer.email.lead_key], "replied", event_ids[0])
+    if row.left_company:
+        await at.stop(people, "left_company", event_ids[0])
+    if not answer.inbound.auto:
+        await at.stop(people, "replied", event_ids[0])
     if opts_out:
         await at.stop(people, "unsubscribe", event_ids[1])
-        await at.suppress(answer.email.lead_email, "unsubscribe")
-        await at.suppress(inbound.sender.address, "unsubscribe")
-    return Outcome(name="reply", detail=detail | {"reply_id": str(answer.id), "match": answer.match.method})
+        await at.suppress(answer.lead_email, "unsubscribe")
+        await at.suppress(answer.inbound.sender.address, "unsubscribe")
 
 
-async def _tell_note(at: Sorting, answer: Answer, detail: dict[str, Any]) -> Outcome:
-    """An automatic answer: stored and told, at most one a day and lead; it stops nobody."""
-    name = answer.reading.intent
-    since = at.raw.internal_date - ONE_NOTE_PER
-    if await rows.has_recent_note(at.tx, at.team_id, answer.lead_id, since):
-        return Outcome(name=name, detail=detail | {"repeated": True})
-    if not await rows.insert_reply(at.tx, _row(at, answer)):
-        return _known(detail)
-    await at.record(_received(at, answer))
-    return Outcome(name=name, detail=detail | {"reply_id": str(answer.id), "match": answer.match.method})
-
-
-def _known(detail: dict[str, Any]) -> Outcome:
-    return Outcome(name="ignored", detail=detail | {"why": "the same message came before"})
-
-
-async def _understood(at: Sorting, inbound: Inbound, writer: bytes | None) -> Answer | None:
-    """The answer with its email: by the ids that the message names, else by its writer's address."""
-    since = at.raw.internal_date - timedelta(days=ADDRESS_DAYS)
-    named = [*inbound.in_reply_to, *inbound.references]
-    known = await sent.by_message_id(at.tx, at.team_id, named)
-    by_id = {id_: email.email_id for email in known for id_ in email.message_ids}
-    match = match_by_id(inbound.in_reply_to, inbound.references, by_id)
-    if match is None and writer is not None:
-        known = await sent.by_person(at.tx, at.team_id, writer, since)
-        candidates = [
-            Candidate(email_id=each.email_id, inbox_id=each.inbox_id, committed_at=each.committed_at) for each in known
-        ]
-        match = match_by_address(candidates, at.raw.inbox_id, at.raw.internal_date)
-    email = next((each for each in known if match and each.email_id == match.email_id), None)
-    if match is None or email is None or email.lead_id is None:
+async def _understood(at: Sorting, inbound: Inbound, match: Match) -> Answer | None:
+    email = next(iter(await sent.read_sent(at.tx, at.team_id, [match.email_id])), None) if match.email_id else None
+    lead: Person | None = None
+    if email is None:
+        lead = await sent.find_lead(at.tx, at.team_id, match.lead_id)
+        if lead is None:
+            return None
+    lead_email = email.lead_email if email else lead and lead.email
+    lead_key = email.lead_key if email else at.person(lead_email or "")
+    if lead_key is None:
         return None
-    reading = classify(inbound, email.body_text or "")
-    return Answer(id=new_id(), inbound=inbound, email=email, lead_id=email.lead_id, match=match, reading=reading)
+    return Answer(
+        id=new_id(),
+        inbound=inbound,
+        match=match,
+        email=email,
+        lead_key=lead_key,
+        lead_email=lead_email,
+        writer=at.person(inbound.sender.address),
+        reading=classify(inbound, (email.body_text if email else None) or ""),
+    )
 
 
-async def _unmatched(at: Sorting, inbound: Inbound) -> Outcome:
+async def _sort_unmatched(at: Sorting, inbound: Inbound, leads: list[str]) -> Outcome:
     """Nobody's answer: shown to people with whom it might come from; a machine's is nobody's business."""
     if inbound.auto:
-        return Outcome(name="ignored", detail={"why": "automatic, and answers no email of ours"})
-    domain = inbound.sender.address.rpartition("@")[2]
-    leads: list[UUID] = []
-    if not is_freemail(domain):
-        since = at.raw.internal_date - timedelta(days=CANDIDATE_DAYS)
-        leads = await sent.leads_at_domain(at.tx, at.team_id, at.raw.inbox_id, domain, since)
-    return Outcome(name="unmatched", detail={"candidates": [str(each) for each in leads]})
+        return ignored("foreign_automatic")
+    writer, reading, known_as = at.person(inbound.sender.address), classify(inbound), _known_as(at, inbound)
+    await stop_people(at.tx, at.team_id, [writer] if writer else [])
+    copies = await rows.find_copies(at.tx, at.team_id, known_as)
+    if copies.reply_id or copies.raw_id:
+        found = {"reply_id": copies.reply_id} if copies.reply_id else {"raw_id": copies.raw_id}
+        return ignored("copy", **{name: str(each) for name, each in found.items()})
+    if reading.intent == "unsubscribe" and writer:
+        await _leave_alone(at, inbound.sender.address, writer)
+    answers = [*inbound.references, *inbound.in_reply_to][-MAX_ANSWERS:]
+    if at.raw.folder == "Junk" and not leads and not answers:
+        return ignored("junk")
+    detail = {
+        "candidates": leads,
+        "from": inbound.sender.address[:MAX_NAME_CHARS],
+        "from_name": inbound.sender.name[:MAX_NAME_CHARS] or None,
+        "subject": inbound.subject[:MAX_SUBJECT_CHARS],
+        "preview": new_text(inbound.body)[:MAX_PREVIEW_CHARS],
+        "intent": reading.intent,
+        "confidence": reading.confidence,
+        "message_id": known_as,
+        "answers": answers,
+    }
+    return Outcome(name="unmatched", detail=detail)
+
+
+async def _leave_alone(at: Sorting, address: str, writer: bytes) -> None:
+    """Somebody to whom no email of late is known opts out: the team does not write there again."""
+    lead_id = await sent.lead_by_address(at.tx, at.team_id, normalise_address(address))
+    if lead_id:
+        (event_id,) = await at.record(LeadUnsubscribed(lead_id=lead_id, method="reply", inbox_id=at.raw.inbox_id))
+        await at.stop([writer], "unsubscribe", event_id)
+    await at.suppress(address, "unsubscribe")
+
+
+def _known_as(at: Sorting, inbound: Inbound) -> str:
+    """The message's id; without one of its own, or with one that does not fit, it is known by what it is (B36)."""
+    message_id = inbound.message_id or ""
+    return message_id if 0 < len(message_id) <= MAX_ID_CHARS else f"sha256:{at.raw.dedupe.hex()}"
 
 
 def _row(at: Sorting, answer: Answer) -> rows.NewReply:
-    inbound = answer.inbound
-    # Without an id of its own, or with one that does not fit, a message is known by what it is (B36).
-    message_id = inbound.message_id or ""
-    if not 0 < len(message_id) <= MAX_ID_CHARS:
-        message_id = f"sha256:{at.raw.dedupe.hex()}"
+    inbound, email, auto = answer.inbound, answer.email, answer.inbound.auto
+    message_id = _known_as(at, inbound)
     return rows.NewReply(
         id=answer.id,
         team_id=at.team_id,
-        email_id=answer.email.email_id,
-        lead_id=answer.lead_id,
+        email_id=email.email_id if email else None,
+        lead_id=answer.match.lead_id,
         inbox_id=at.raw.inbox_id,
-        campaign_id=answer.email.campaign_id,
+        campaign_id=email.campaign_id if email else None,
         message_id=message_id,
+        thread_id=(email.thread_id if email else answer.match.thread_id) or message_id,
         in_reply_to=next((each for each in inbound.in_reply_to if len(each) <= MAX_ID_CHARS), None),
         from_email=inbound.sender.address[:MAX_NAME_CHARS],
         from_name=inbound.sender.name[:MAX_NAME_CHARS] or None,
         subject=inbound.subject[:MAX_SUBJECT_CHARS],
         body_text=inbound.body[:MAX_BODY_CHARS],
-        body_preview=new_text(inbound.body, answer.email.body_text or "")[:MAX_PREVIEW_CHARS],
+        body_preview=new_text(inbound.body, (email.body_text if email else None) or "")[:MAX_PREVIEW_CHARS],
         intent=answer.reading.intent,
         intent_confidence=answer.reading.confidence,
         intent_model=MODEL,
@@ -147,44 +196,48 @@ def _row(at: Sorting, answer: Answer) -> rows.NewReply:
         created_at=at.now,
         match_method=answer.match.method,
         match_confidence=answer.match.confidence,
-        needs_review=answer.reading.needs_review,
+        needs_review=answer.reading.needs_review or answer.match.method == "colleague",
+        is_alias=answer.is_alias,
+        left_company=auto.left_company if auto else False,
+        replacement=auto.replacement if auto else None,
         raw_id=at.raw.id,
-        return_date=inbound.auto.return_date if inbound.auto else None,
+        return_date=auto.return_date if auto else None,
     )
 
 
-def _received(at: Sorting, answer: Answer) -> ReplyReceived:
+def _received(answer: Answer, row: rows.NewReply) -> ReplyReceived:
     email = answer.email
     return ReplyReceived(
-        reply_id=answer.id,
-        lead_id=answer.lead_id,
-        inbox_id=at.raw.inbox_id,
-        campaign_id=email.campaign_id,
+        reply_id=row.id,
+        lead_id=row.lead_id,
+        inbox_id=row.inbox_id,
+        campaign_id=row.campaign_id,
         intent=answer.reading.intent,
-        confidence=answer.reading.confidence,
-        model=MODEL,
-        match_method=answer.match.method,
-        match_confidence=answer.match.confidence,
-        needs_review=answer.reading.needs_review,
-        email_id=email.email_id,
-        step_id=email.step_id,
-        variant_id=email.variant_id,
-        return_date=answer.inbound.auto.return_date if answer.inbound.auto else None,
-        sent_on=email.sent_on,
-        inbox_sent_on=email.inbox_sent_on,
+        confidence=row.intent_confidence,
+        model=row.intent_model,
+        match_method=row.match_method,
+        match_confidence=row.match_confidence,
+        needs_review=row.needs_review,
+        is_alias=row.is_alias,
+        left_company=row.left_company,
+        email_id=row.email_id,
+        step_id=email.step_id if email else None,
+        variant_id=email.variant_id if email else None,
+        return_date=row.return_date,
+        sent_on=email.sent_on if email else None,
+        inbox_sent_on=email.inbox_sent_on if email else None,
     )
 
 
-def _unsubscribed(answer: Answer) -> LeadUnsubscribed:
-    email = answer.email
+def _unsubscribed(row: rows.NewReply, email: SentEmail | None) -> LeadUnsubscribed:
     return LeadUnsubscribed(
-        lead_id=answer.lead_id,
+        lead_id=row.lead_id,
         method="reply",
-        email_id=email.email_id,
-        campaign_id=email.campaign_id,
-        step_id=email.step_id,
-        variant_id=email.variant_id,
-        inbox_id=email.inbox_id,
-        sent_on=email.sent_on,
-        inbox_sent_on=email.inbox_sent_on,
+        email_id=row.email_id,
+        campaign_id=row.campaign_id,
+        step_id=email.step_id if email else None,
+        variant_id=email.variant_id if email else None,
+        inbox_id=email.inbox_id if email else row.inbox_id,
+        sent_on=email.sent_on if email else None,
+        inbox_sent_on=email.inbox_sent_on if email else None,
     )

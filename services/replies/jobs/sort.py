@@ -23,7 +23,7 @@ from libs.schema.runtime.consume import OUTAGES
 from libs.schema.runtime.db import transaction
 from services.replies.deps import Deps
 from services.replies.jobs.answer import sort_answer
-from services.replies.outcomes import Outcome, Sorting, told_of
+from services.replies.outcomes import IGNORED, Outcome, Sorting, ignored, told_of
 from services.replies.queries import effects, messages, sent
 from services.replies.queries.sent import SentEmail
 from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, decisive, without_addresses
@@ -37,6 +37,7 @@ MAX_ID_CHARS = 255
 MAX_DIAGNOSTIC_CHARS = 200
 MAX_FEEDBACK_CHARS = 50
 
+OwnAddresses = frozenset[tuple[UUID, str]]  # (team, address in lower case)
 _BOUNCES: dict[str, type[BounceEvent]] = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
 
 
@@ -47,11 +48,12 @@ async def sort_inbound(deps: Deps) -> bool:
     """
     async with transaction(deps.pool) as tx:
         waiting = await messages.unsorted(tx, SORT_BATCH)
-    done = [await sort_message(deps, raw_id) for raw_id in waiting if not deps.stopping.is_set()]
+        own = await sent.own_addresses(tx, {each.team_id for each in waiting})
+    done = [await sort_message(deps, each.id, own) for each in waiting if not deps.stopping.is_set()]
     return any(done)
 
 
-async def sort_message(deps: Deps, raw_id: UUID) -> bool:
+async def sort_message(deps: Deps, raw_id: UUID, own: OwnAddresses) -> bool:
     """Sorts one stored message; False where it has its outcome already or another process works on it."""
     try:
         async with transaction(deps.pool) as tx:
@@ -59,13 +61,15 @@ async def sort_message(deps: Deps, raw_id: UUID) -> bool:
             if raw is None:
                 return False
             at = Sorting(tx=tx, team_id=raw.team_id, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
-            outcome = await sort(at)
+            outcome = await sort(at, own)
             await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
     except OUTAGES:
         raise  # the database's trouble, not the message's
     except Exception as error:  # noqa: BLE001 - whatever a message does to us, it must not hold up the others
         await _count_failure(deps, raw_id, error)
         return True
+    if outcome.ignored:
+        IGNORED.labels(outcome.ignored).inc()
     deps.log.info("message.sorted", raw_id=str(raw_id), inbox_id=str(raw.inbox_id), outcome=outcome.name)
     return True
 
@@ -78,7 +82,7 @@ async def _count_failure(deps: Deps, raw_id: UUID, error: Exception) -> None:
     deps.log.error("message.not_sorted", raw_id=str(raw_id), attempts=attempts, exc_info=error)
 
 
-async def sort(at: Sorting) -> Outcome:
+async def sort(at: Sorting, own: OwnAddresses) -> Outcome:
     """The message's outcome, after all its effects; the caller writes it in the same transaction.
 
     Run again after a rollback it does the same; a copy of a message that had its effects has none.
@@ -94,10 +98,10 @@ async def sort(at: Sorting) -> Outcome:
     inbound = read(at.raw.raw, at.raw.internal_date.date())
     if inbound.report:
         return await _sort_report(at, inbound.report)
-    if await sent.is_own_address(at.tx, at.team_id, inbound.sender.address):
+    if (at.team_id, inbound.sender.address) in own:
         return Outcome(name="own")
     if inbound.kind == "other":
-        return Outcome(name="ignored", detail={"why": "a mailing, or from nobody"})
+        return ignored("mailing")
     return await sort_answer(at, inbound)
 
 
@@ -107,11 +111,14 @@ async def _sort_copy(at: Sorting) -> Outcome:
     ids = message_ids(headers.first("message-id"))
     email = await _find(at, ids, [value.strip() for value in headers.every(MARK_FIELD)])
     if email is None or email.sent_on is None:
-        return Outcome(name="ignored", detail={"why": "not sent by us"})
+        return ignored("foreign_copy")
     detail: dict[str, Any] = {"email_id": str(email.email_id)}
     rewritten = ids[0][:MAX_ID_CHARS] if ids and ids[0] not in email.message_ids else None
     event = EmailConfirmed(**told_of(email), provider_message_id=rewritten)
-    if (email.state != "unknown" and not rewritten) or await at.was_told(email, event):
+    if email.state != "unknown" and not rewritten:
+        return Outcome(name="sent_copy", detail=detail)
+    await stop_people(at.tx, at.team_id, [email.lead_key])
+    if await effects.was_confirmed(at.tx, at.team_id, email.email_id, event.evidence):
         return Outcome(name="sent_copy", detail=detail)
     await at.record(event)
     return Outcome(name="sent_copy", detail=detail | {"confirmed": True})
@@ -121,7 +128,7 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
     """A delivery report or a complaint; forged ones, and those about other people's mail, change nothing."""
     email = await _find(at, report.message_ids, report.tokens)
     if email is None or email.sent_on is None:
-        return Outcome(name="ignored", detail={"why": "a report about no email of ours"})
+        return ignored("foreign_report")
     if report.feedback_type:
         return await _sort_complaint(at, report.feedback_type[:MAX_FEEDBACK_CHARS], email)
     recipient = decisive(report, email.lead_email)
@@ -130,11 +137,11 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
     if kind is None and recipient.action == "delivered":
         return await _sort_arrival(at, email, detail)
     if kind is None:
-        return Outcome(name="ignored", detail=detail | {"why": "nothing was refused"})
+        return ignored("nothing_refused", **detail)
     event = _bounce(kind, recipient, email)
-    if kind is BounceHard:
-        await stop_people(at.tx, at.team_id, [email.lead_key])
-    if await at.was_told(email, event):
+    # Also where nobody is stopped: two reports at once must not both be the first.
+    await stop_people(at.tx, at.team_id, [email.lead_key])
+    if await at.was_told(email, event.TYPE):
         return Outcome(name="bounce", detail=detail | {"repeated": True})
     (event_id,) = await at.record(event)
     if kind is BounceHard:
@@ -145,16 +152,19 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
 
 async def _sort_arrival(at: Sorting, email: SentEmail, detail: dict[str, Any]) -> Outcome:
     """Its server says that it put the mail into the mailbox (RFC 3464 §2.3.3); nobody asked it to, some do."""
-    if not await effects.was_told(at.tx, at.team_id, email.email_id, EmailDelivered.TYPE):
-        await at.record(EmailConfirmed(**told_of(email), evidence="dsn"))
-    return Outcome(name="ignored", detail=detail | {"why": "nothing was refused"})
+    await stop_people(at.tx, at.team_id, [email.lead_key])
+    event = EmailConfirmed(**told_of(email), evidence="dsn")
+    told = await at.was_told(email, EmailDelivered.TYPE)
+    if not (told or await effects.was_confirmed(at.tx, at.team_id, email.email_id, event.evidence)):
+        await at.record(event)
+    return ignored("nothing_refused", **detail)
 
 
 async def _sort_complaint(at: Sorting, feedback_type: str, email: SentEmail) -> Outcome:
     detail: dict[str, Any] = {"email_id": str(email.email_id), "feedback_type": feedback_type}
     await stop_people(at.tx, at.team_id, [email.lead_key])
     event = EmailComplained(**told_of(email), feedback_type=feedback_type)
-    if await at.was_told(email, event):
+    if await at.was_told(email, event.TYPE):
         return Outcome(name="complaint", detail=detail | {"repeated": True})
     (event_id,) = await at.record(event)
     await at.stop([email.lead_key], "complaint", event_id)

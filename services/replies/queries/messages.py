@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from libs.schema.runtime.db import Tx, fetch_one
+from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 
 
 class Raw(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,12 +21,16 @@ class Raw(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
-# A copy in Sent says something only when its send has ended: it waits while the mailbox has one under way.
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored message that waits for its outcome, and whose it is."""
+
+    id: UUID
+    team_id: UUID
 
 
 # A copy in Sent says something only when its send has ended: it waits while the mailbox has one under way.
 UNSORTED = """
-SELECT r.id
+SELECT r.id, r.team_id
 FROM inbound_raw AS r
 WHERE r.outcome IS NULL
     AND NOT (r.folder = 'Sent' AND EXISTS (
@@ -37,9 +41,9 @@ LIMIT $1
 """
 
 
-async def unsorted(tx: Tx, limit: int) -> list[UUID]:
+async def unsorted(tx: Tx, limit: int) -> list[Waiting]:
     """The messages that wait for their outcome, oldest first."""
-    return [row["id"] for row in await tx.fetch(UNSORTED, limit)]
+    return await fetch_all(tx, Waiting, UNSORTED, limit)
 
 
 TAKE_RAW = """
@@ -55,15 +59,38 @@ async def take_raw(tx: Tx, raw_id: UUID) -> Raw | None:
     return await fetch_one(tx, Raw, TAKE_RAW, raw_id)
 
 
+TAKE_UNMATCHED = """
+SELECT id, team_id, inbox_id, folder, dedupe, internal_date, raw
+FROM inbound_raw
+WHERE team_id = $1
+    AND id = $2
+    AND outcome = 'unmatched'
+FOR UPDATE
+"""
+
+
+async def take_unmatched(tx: Tx, team_id: UUID, raw_id: UUID) -> Raw | None:
+    """The team's message that is nobody's answer yet, locked until the transaction ends; None where it is not one."""
+    return await fetch_one(tx, Raw, TAKE_UNMATCHED, team_id, raw_id)
+
+
+OUTCOME_OF = "SELECT outcome FROM inbound_raw WHERE team_id = $1 AND id = $2"
+
+
+async def outcome_of(tx: Tx, team_id: UUID, raw_id: UUID) -> str | None:
+    """The outcome of the team's message; None where it has none yet, or there is no such message."""
+    return await tx.fetchval(OUTCOME_OF, team_id, raw_id)
+
+
 SETTLE_RAW = """
 UPDATE inbound_raw
 SET outcome = $2, outcome_detail = $3, sorted_at = $4
-WHERE id = $1 AND outcome IS NULL
+WHERE id = $1 AND (outcome IS NULL OR outcome = 'unmatched')
 """
 
 
 async def settle_raw(tx: Tx, raw_id: UUID, outcome: str, detail: dict[str, Any], now: datetime) -> None:
-    """Writes the message's one outcome; a second one is not written."""
+    """Writes the message's one outcome, which is the last unless it is that nobody was found."""
     await tx.execute(SETTLE_RAW, raw_id, outcome, detail, now)
 
 

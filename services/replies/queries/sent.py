@@ -1,13 +1,14 @@
 """What we sent: the emails that a message may be about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from libs.schema.runtime.db import Tx, fetch_all
+from libs.schema.runtime.db import Tx, fetch_all, fetch_one
+from services.replies.rules.match import Answered, Candidate, Housemate
 
 
 class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +31,15 @@ class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
     sent_on: date | None
     inbox_sent_on: date | None
     body_text: str | None
+    thread_id: str | None  # the Message-ID of its thread's first mail
 
 
 READ_SENT = """
 SELECT l.send_id AS email_id, l.kind, l.state,
     array_remove(ARRAY[l.message_id, l.provider_message_id], NULL) AS message_ids,
-    l.campaign_id, l.step_id, s.step_number, e.variant_id, l.enrollment_id, l.inbox_id, l.lead_id, l.lead_key,
-    d.email AS lead_email, l.committed_at, l.sent_on, l.inbox_sent_on, e.body_text
+    coalesce(l.campaign_id, e.campaign_id) AS campaign_id, l.step_id, s.step_number, e.variant_id, l.enrollment_id,
+    l.inbox_id, l.lead_id, l.lead_key, d.email AS lead_email, l.committed_at, l.sent_on, l.inbox_sent_on, e.body_text,
+    coalesce(e.thread_id, l.message_id) AS thread_id
 FROM send_ledger AS l
 LEFT JOIN emails AS e ON e.id = l.send_id
 LEFT JOIN sequences AS s ON s.id = l.step_id
@@ -49,11 +52,83 @@ ORDER BY l.committed_at DESC, l.send_id
 """
 
 
-async def _read(tx: Tx, team_id: UUID, email_ids: Sequence[UUID]) -> list[SentEmail]:
+async def read_sent(tx: Tx, team_id: UUID, email_ids: Sequence[UUID]) -> list[SentEmail]:
+    """Those of the team's emails that have gone out, or may have, newest first."""
     return await fetch_all(tx, SentEmail, READ_SENT, team_id, list(email_ids)) if email_ids else []
 
 
-# Ids that a provider gave are few and have no index: they are looked for among the mailbox's own sends.
+# By the ids that a message names, ours or given by a provider, and by who wrote it.
+FIND_CANDIDATES = """
+SELECT l.send_id AS email_id, l.lead_id, l.inbox_id, l.committed_at,
+    array_remove(ARRAY[l.message_id, l.provider_message_id], NULL) AS message_ids,
+    coalesce(l.lead_key = $3, false) AS to_writer
+FROM send_ledger AS l
+WHERE l.team_id = $1
+    AND l.send_id IN (
+        SELECT send_id
+        FROM send_ledger
+        WHERE message_id = ANY($2::text[])
+        UNION ALL
+        SELECT send_id
+        FROM send_ledger
+        WHERE team_id = $1
+            AND provider_message_id = ANY($2::text[])
+        UNION ALL
+        (SELECT send_id
+        FROM send_ledger
+        WHERE team_id = $1
+            AND lead_key = $3
+            AND committed_at BETWEEN $4 AND $5
+        ORDER BY committed_at DESC
+        LIMIT 50)
+    )
+    AND l.committed_at IS NOT NULL
+    AND l.lead_id IS NOT NULL
+    AND l.kind IN ('campaign', 'reply')
+"""
+
+
+async def find_candidates(
+    tx: Tx, team_id: UUID, message_ids: Sequence[str], writer: bytes | None, between: tuple[datetime, datetime]
+) -> list[Candidate]:
+    """The team's emails under one of the ids, and the newest 50 to the writer that went out between these times."""
+    return await fetch_all(tx, Candidate, FIND_CANDIDATES, team_id, list(message_ids), writer, *between)
+
+
+FIND_ANSWERED = """
+SELECT message_id, lead_id, email_id, thread_id
+FROM replies
+WHERE team_id = $1
+    AND message_id = ANY($2::text[])
+"""
+
+
+async def find_answered(tx: Tx, team_id: UUID, message_ids: Sequence[str]) -> list[Answered]:
+    """The team's stored answers under one of the ids."""
+    return await fetch_all(tx, Answered, FIND_ANSWERED, team_id, list(message_ids))
+
+
+FIND_HOUSEMATES = """
+SELECT e.id AS email_id, e.lead_id, e.subject
+FROM emails AS e
+JOIN send_ledger AS l ON l.send_id = e.id
+WHERE e.team_id = $1
+    AND lower(split_part(e.to_email, '@', 2)) = $2
+    AND e.inbox_id = $3
+    AND l.kind IN ('campaign', 'reply')
+    AND l.committed_at BETWEEN $4 AND $5
+ORDER BY l.committed_at DESC, e.id
+LIMIT 200
+"""
+
+
+async def find_housemates(
+    tx: Tx, team_id: UUID, inbox_id: UUID, domain: str, between: tuple[datetime, datetime]
+) -> list[Housemate]:
+    """What the mailbox sent to addresses of the domain between these times, newest first, at most 200."""
+    return await fetch_all(tx, Housemate, FIND_HOUSEMATES, team_id, domain, inbox_id, *between)
+
+
 IDS_BY_MESSAGE_ID = """
 SELECT send_id AS email_id
 FROM send_ledger
@@ -71,7 +146,7 @@ async def by_message_id(tx: Tx, team_id: UUID, message_ids: Sequence[str]) -> li
     if not message_ids:
         return []
     found = await tx.fetch(IDS_BY_MESSAGE_ID, list(message_ids), team_id)
-    return await _read(tx, team_id, [row["email_id"] for row in found])
+    return await read_sent(tx, team_id, [row["email_id"] for row in found])
 
 
 IDS_BY_MARK = """
@@ -86,46 +161,45 @@ WHERE inbox_id = $1
 async def by_mark(tx: Tx, team_id: UUID, inbox_id: UUID, tokens: Sequence[str], since: datetime) -> list[SentEmail]:
     """What the mailbox has sent since then under one of our tokens (libs/schema/ids.py), newest first."""
     found = await tx.fetch(IDS_BY_MARK, inbox_id, since, [f"<{token}" for token in tokens])
-    return await _read(tx, team_id, [row["email_id"] for row in found])
+    return await read_sent(tx, team_id, [row["email_id"] for row in found])
 
 
-IDS_BY_PERSON = """
-SELECT send_id AS email_id
-FROM send_ledger
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """A lead of the team."""
+
+    id: UUID
+    email: str
+
+
+FIND_LEAD = """
+SELECT id, email
+FROM leads
 WHERE team_id = $1
-    AND lead_key = $2
-    AND committed_at >= $3
-ORDER BY committed_at DESC
-LIMIT 50
+    AND id = $2
+    AND deleted_at IS NULL
 """
 
 
-async def by_person(tx: Tx, team_id: UUID, lead_key: bytes, since: datetime) -> list[SentEmail]:
-    """What the team has sent to the person since then, newest first, at most 50."""
-    found = await tx.fetch(IDS_BY_PERSON, team_id, lead_key, since)
-    return await _read(tx, team_id, [row["email_id"] for row in found])
+async def find_lead(tx: Tx, team_id: UUID, lead_id: UUID) -> Person | None:
+    """The team's lead; None where there is none, or it has been taken off the list."""
+    return await fetch_one(tx, Person, FIND_LEAD, team_id, lead_id)
 
 
-LEADS_AT_DOMAIN = """
-SELECT DISTINCT e.lead_id
-FROM emails AS e
-JOIN send_ledger AS l ON l.send_id = e.id
-WHERE e.team_id = $1
-    AND e.inbox_id = $2
-    AND l.committed_at >= $3
-    AND split_part(e.to_email, '@', 2) = $4
-LIMIT 5
+LEAD_BY_ADDRESS = "SELECT id FROM leads WHERE team_id = $1 AND email = $2"
+
+
+async def lead_by_address(tx: Tx, team_id: UUID, address: str) -> UUID | None:
+    """The team's lead with this address, normalised, also one that was taken off the list."""
+    return await tx.fetchval(LEAD_BY_ADDRESS, team_id, address)
+
+
+OWN_ADDRESSES = """
+SELECT team_id, lower(email) AS email
+FROM inboxes
+WHERE team_id = ANY($1::uuid[])
 """
 
 
-async def leads_at_domain(tx: Tx, team_id: UUID, inbox_id: UUID, domain: str, since: datetime) -> list[UUID]:
-    """At most five leads at the domain to whom the mailbox has written since then."""
-    return [row["lead_id"] for row in await tx.fetch(LEADS_AT_DOMAIN, team_id, inbox_id, since, domain)]
-
-
-IS_OWN_ADDRESS = "SELECT EXISTS (SELECT FROM inboxes WHERE team_id = $1 AND email = $2)"
-
-
-async def is_own_address(tx: Tx, team_id: UUID, address: str) -> bool:
-    """Whether the address is one of the team's own mailboxes."""
-    return await tx.fetchval(IS_OWN_ADDRESS, team_id, address)
+async def own_addresses(tx: Tx, team_ids: Iterable[UUID]) -> frozenset[tuple[UUID, str]]:
+    """The teams' mailboxes, each as (team, address in lower case); also those that were taken away."""
+    return frozenset((row["team_id"], row["email"]) for row in await tx.fetch(OWN_ADDRESSES, list(team_ids)))

@@ -1,0 +1,18 @@
+"""What people ask replies to do (libs/schema/commands.py): each command and who carries it out."""
+
+from functools import partial
+
+from libs.schema.commands import AssignMessage
+from libs.schema.runtime.jobs import carry_out
+from services.replies.deps import Deps
+from services.replies.jobs.assign import assign
+
+
+async def carry_out_commands(deps: Deps) -> bool:
+    """Carries out the next command that waits for replies; returns whether there was one.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database is away or busy; the command waits.
+
+    """
+    return await carry_out(deps, AssignMessage.QUEUE, {AssignMessage: partial(assign, deps)})
