@@ -1,5 +1,6 @@
 """A whole message read once: its kind, who wrote it, what it says. Never knows what we sent: that is the ledger's."""
 
+import re
 from datetime import date
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -8,13 +9,16 @@ import msgspec
 
 from libs.schema.events.reply import Intent
 from services.replies.rules.auto_reply import AutoReply, read_auto_reply
-from services.replies.rules.bounce import Recipient, Report, read_report
+from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, read_report
 from services.replies.rules.intent import Reading, read_intent
 from services.replies.rules.parse import Headers, Mailbox, mailbox, message_ids, parse, parse_headers
 from services.replies.rules.refusal import BounceClass
 from services.replies.rules.text import body_of, new_text
 
 MAX_OPT_OUT_WORDS = 30  # mail programs write a line of their own under the subject
+_OPT_OUT = re.compile(r"unsubscribe(?:[ :=_-]{1,3}\S*\d\S{0,200})?", re.IGNORECASE)  # with a token where one was given
+_ANSWERS = re.compile(r"(?:re|aw|sv|vs|antw|odp|ynt|rif|res|r)(?:\[\d+\])? ?[:\uff1a]", re.IGNORECASE)
+_TO_MANY = frozenset(("bulk", "list", "junk"))
 Kind = Literal["bounce", "complaint", "auto_reply", "reply", "other"]
 
 
@@ -53,6 +57,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     return_date: date | None = None
     matched_message_id: str | None = None
+    left_company: bool = False
 
 
 def read(raw: bytes, received_on: date | None) -> Inbound:
@@ -107,6 +112,7 @@ def inspect(raw: bytes) -> Inspection:
         confidence=reading.confidence,
         return_date=inbound.auto.return_date if inbound.auto else None,
         matched_message_id=matched,
+        left_company=inbound.auto is not None and inbound.auto.left_company,
     )
 
 
@@ -115,14 +121,17 @@ def _kind(report: Report | None, auto: AutoReply | None, sender: Mailbox, header
         return "complaint" if report.feedback_type else "bounce"
     if auto:
         return "auto_reply"
-    # A mailing is nobody's answer, and without a sender there is nobody.
-    is_mailing = "list-unsubscribe" in headers or "list-id" in headers
-    return "other" if not sender.address or (is_mailing and not is_answer) else "reply"
+    if not sender.address or MARK_FIELD in headers:  # nobody wrote it, or we did
+        return "other"
+    # What goes to many answers nobody; a person's reply may have come through a list all the same.
+    is_mailing = "list-unsubscribe" in headers or "list-id" in headers or headers.first("precedence") in _TO_MANY
+    is_answer = is_answer or bool(_ANSWERS.match(headers.first("subject")))
+    return "other" if is_mailing and not is_answer else "reply"
 
 
 def _asks_by_subject(headers: Headers, body: str) -> bool:
     """Whether it is a mail program's opt-out (RFC 2369 §3.2, `List-Unsubscribe: <mailto:…>`): the subject says it."""
-    return headers.first("subject").strip().lower() == "unsubscribe" and len(body.split()) <= MAX_OPT_OUT_WORDS
+    return bool(_OPT_OUT.fullmatch(headers.first("subject").strip())) and len(body.split()) <= MAX_OPT_OUT_WORDS
 
 
 def _sent_on(raw: bytes) -> date | None:
