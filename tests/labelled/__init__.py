@@ -1,0 +1,1 @@
+"""Replies with what they mean, and how well they are understood."""

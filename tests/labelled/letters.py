@@ -119,10 +119,10 @@ def _reports(case: Case, scenery: Scenery) -> dict[str, bytes]:
     """A delivery report, by the standard and as text alone."""
     text = case.text.replace("{recipient}", RECIPIENT)
     returned = f"Message-ID: {OURS}\nTo: {RECIPIENT}\nSubject: {_word(scenery.subject)}\n"
+    status = "Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.acme.example\n"
     parts = [
         "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" + text,
-        "Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.acme.example\n\n"
-        f"Final-Recipient: rfc822; {RECIPIENT}\nAction: failed\nStatus: 5.1.1\n",
+        f"{status}\nFinal-Recipient: rfc822; {RECIPIENT}\nAction: failed\nStatus: 5.1.1\n",
         f"Content-Type: text/rfc822-headers\n\n{returned}",
     ]
     report = "".join(f"--r\n{part}\n" for part in parts) + "--r--\n"

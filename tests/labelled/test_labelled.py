@@ -70,7 +70,7 @@ def table(chosen: list[Verdict]) -> str:
     rows = [" ".join([f"{'truth / found':>16}", *(f"{name[:9]:>9}" for name in names)])]
     rows += [" ".join([f"{row:>16}", *(f"{counts[row, column] or '.':>9}" for column in names)]) for row in names]
     wrong = {(each.language, each.text): each for each in chosen if each.truth != each.found}
-    rows += [f"{each.language} {each.shape} {each.truth} read as {each.found}: {each.text!r}" for each in wrong.values()]
+    rows += [f"{each.language} {each.shape} {each.truth} as {each.found}: {each.text!r}" for each in wrong.values()]
     return "\n".join(rows)
 
 
