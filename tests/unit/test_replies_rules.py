@@ -1,7 +1,6 @@
-"""What a message is and means: bounces, automatic answers, return dates, quotes, intents, matches."""
+"""What a message is and means: bounces, automatic answers, return dates, quotes, intents."""
 
-from datetime import UTC, date, datetime, timedelta
-from uuid import UUID
+from datetime import date
 
 import msgspec
 import pytest
@@ -12,7 +11,6 @@ from services.replies.rules.auto_reply import return_date
 from services.replies.rules.bounce import Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import Inspection, inspect
 from services.replies.rules.intent import read_intent
-from services.replies.rules.match import Candidate, is_freemail, match_by_address, match_by_id
 from services.replies.rules.refusal import CLASS_OF, classify, status_in
 from services.replies.rules.text import new_text
 
@@ -274,46 +272,3 @@ def test_an_inspection_is_the_object_that_the_command_prints() -> None:
     away = inspect(message("Back on 9 March.", Auto_Submitted="auto-replied", Subject="Out of office: Hello"))
     assert isinstance(away, Inspection)
     assert away.return_date == date(2026, 3, 9)
-
-
-ONE, TWO = UUID(int=1), UUID(int=2)
-INBOX, OTHER_INBOX = UUID(int=8), UUID(int=9)
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-def test_an_answer_is_matched_by_what_it_names_first() -> None:
-    known = {"<1@x>": ONE, "<2@x>": TWO}
-    by_reply = match_by_id(["<1@x>"], ["<1@x>", "<2@x>"], known)
-    assert by_reply is not None
-    assert (by_reply.email_id, by_reply.method, by_reply.confidence) == (ONE, "in_reply_to", 1.0)
-    by_reference = match_by_id(["<0@x>"], ["<1@x>", "<2@x>", "<0@x>"], known)
-    assert by_reference is not None
-    assert (by_reference.email_id, by_reference.method) == (TWO, "references")
-    assert match_by_id(["<0@x>"], [], known) is None
-
-
-def candidate(email_id: UUID, *, days_before: float, inbox_id: UUID = INBOX) -> Candidate:
-    return Candidate(email_id=email_id, inbox_id=inbox_id, committed_at=NOON - timedelta(days=days_before))
-
-
-def test_an_answer_by_address_goes_to_the_newest_email_of_its_mailbox() -> None:
-    old, new = candidate(ONE, days_before=10), candidate(TWO, days_before=1)
-    found = match_by_address([old, new], INBOX, NOON)
-    assert found is not None
-    assert (found.email_id, found.method, found.confidence) == (TWO, "address", 0.85)
-    elsewhere = match_by_address([old, candidate(TWO, days_before=1, inbox_id=OTHER_INBOX)], INBOX, NOON)
-    assert elsewhere is not None
-    assert elsewhere.email_id == ONE
-    other = match_by_address([candidate(TWO, days_before=1, inbox_id=OTHER_INBOX)], INBOX, NOON)
-    assert other is not None
-    assert (other.method, other.confidence) == ("address_other_inbox", 0.75)
-
-
-@pytest.mark.parametrize("days_before", [60.1, -1])
-def test_an_answer_by_address_needs_an_email_of_the_sixty_days_before_it(days_before: float) -> None:
-    assert match_by_address([candidate(ONE, days_before=days_before)], INBOX, NOON) is None
-
-
-def test_freemail_says_nothing_about_the_house() -> None:
-    assert is_freemail("gmail.com")
-    assert not is_freemail("lead.test")
