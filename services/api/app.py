@@ -25,12 +25,16 @@ from services.api.routes import (
     explain,
     forecast,
     inboxes,
+    jobs,
     leads,
+    messages,
+    replies,
     results,
     schedule,
     sequences,
     suppressions,
     teams,
+    threads,
 )
 from services.api.routes.tracking import public_app
 from services.api.settings import ApiSettings
@@ -47,6 +51,10 @@ ROUTERS = (
     schedule.router,
     circuits.router,
     results.router,
+    replies.router,
+    threads.router,
+    messages.router,
+    jobs.router,
     explain.router,
     forecast.router,
 )

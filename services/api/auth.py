@@ -28,6 +28,8 @@ Permission = Literal[
     "campaigns:write",
     "campaigns:send",
     "results:read",
+    "replies:write",
+    "replies:send",
 ]
 # What the row policies want of a role (migration 015); a scope alone does not lift a viewer.
 _MANAGERS = frozenset({"owner", "admin"})
@@ -38,6 +40,8 @@ _ROLES: dict[Permission, frozenset[str]] = {
     "leads:write": _WORKERS,
     "campaigns:write": _WORKERS,
     "campaigns:send": _WORKERS,
+    "replies:write": _WORKERS,
+    "replies:send": _WORKERS,
 }
 
 

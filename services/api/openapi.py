@@ -25,13 +25,22 @@ from services.api.resources import (
     Lead,
     LeadList,
     Page,
-    Reply,
     Sequence,
     Suppression,
     Team,
 )
 from services.api.responses import components
 from services.api.rules.impact import SequenceImpact
+from services.api.unibox import (
+    InboundMessage,
+    Job,
+    JobAccepted,
+    MarkResults,
+    Reply,
+    Thread,
+    ThreadContent,
+    UnreadCounts,
+)
 from services.api.verdicts import BatchResult
 
 # Everything that an answer may be made of.
@@ -58,6 +67,16 @@ SHOWN = (
     Page[Email],
     Reply,
     Page[Reply],
+    Thread,
+    Page[Thread],
+    ThreadContent,
+    UnreadCounts,
+    MarkResults,
+    InboundMessage,
+    Page[InboundMessage],
+    Job,
+    Page[Job],
+    JobAccepted,
     Page[DailyStats],
     Page[CloudEvent],
     Accepted,

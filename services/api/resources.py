@@ -298,32 +298,6 @@ class EmailContent(Email, frozen=True, kw_only=True):
     body_text: str | None
 
 
-class Reply(Resource, frozen=True, kw_only=True):
-    """An answer, as it was matched and classified."""
-
-    id: UUID
-    email_id: UUID | None
-    lead_id: UUID
-    inbox_id: UUID
-    campaign_id: UUID | None
-    message_id: str | None
-    thread_id: str | None
-    in_reply_to: str | None
-    from_email: str
-    from_name: str | None
-    subject: str | None
-    body_text: str | None
-    body_preview: str | None
-    intent: str | None
-    intent_confidence: float | None
-    intent_model: str | None
-    intent_manual_override: bool
-    is_read: bool
-    is_archived: bool
-    received_at: datetime
-    created_at: datetime
-
-
 class DailyStats(Resource, frozen=True, kw_only=True):
     """One day of the team, by the day of sending in the team's zone."""
 

@@ -84,8 +84,8 @@ GRANT SELECT (inbox_id, thread_id, kind, team_id, words) ON emails TO coldstream
 CREATE POLICY "Coldstream functions" ON replies FOR SELECT TO coldstream_definer USING (true);
 CREATE POLICY "Coldstream functions" ON emails FOR SELECT TO coldstream_definer USING (true);
 
--- Answers on their way to the sender are shown in their conversation.
-CREATE INDEX idx_job_queue_answers ON job_queue((payload ->> 'reply_id')) WHERE job_type = 'answer_reply';
+-- Answers on their way to the sender, and refused ones, are shown in their conversation; a team has a handful.
+CREATE INDEX idx_job_queue_answers ON job_queue(team_id) WHERE job_type = 'answer_reply' AND status <> 'completed';
 
 -- 3. Whose a conversation is: a member's, for as long as they are one -------------------------------------------------
 

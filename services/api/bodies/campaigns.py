@@ -39,6 +39,8 @@ Matching = Literal["prefer", "strict"]
 class CampaignSettings(Body):
     """When a campaign sends, when it stops, what it counts; `inline_css` puts `<style>` rules at their elements.
 
+    `reply_token` lets replies go to `name+token@domain`, which finds their email where they name no Message-ID; only
+    for mailboxes whose provider delivers such addresses.
     The lead's own window is kept where its time zone is known; one that ends before it starts runs over midnight.
     """
 
@@ -49,6 +51,7 @@ class CampaignSettings(Body):
     track_opens: Flag = False
     track_clicks: Flag = False
     inline_css: Flag = True
+    reply_token: Flag = False
     esp_matching: Flag = True
     esp_matching_mode: Matching = "prefer"
     min_health_score: Score = 70
@@ -69,6 +72,7 @@ class CampaignSettingsPatch(Body):
     track_opens: Flag = unchanged()
     track_clicks: Flag = unchanged()
     inline_css: Flag = unchanged()
+    reply_token: Flag = unchanged()
     esp_matching: Flag = unchanged()
     esp_matching_mode: Matching = unchanged()
     min_health_score: Score = unchanged()

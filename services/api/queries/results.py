@@ -1,4 +1,4 @@
-"""SQL of what came of it: emails, replies, days, events. All read only; other services write these rows."""
+"""SQL of what came of it: emails, days, events. All read only; other services write these rows."""
 
 from datetime import date, datetime
 from typing import Any
@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
-from services.api.resources import DailyStats, Email, EmailContent, Reply
+from services.api.resources import DailyStats, Email, EmailContent
 
 LIST_EMAILS = """
 SELECT id, campaign_id, sequence_id, variant_id, lead_id, inbox_id, message_id, thread_id, from_email, from_name,
@@ -55,38 +55,6 @@ async def list_emails(tx: Tx, team_id: UUID, wanted: EmailFilter, before: Place,
 async def get_email(tx: Tx, team_id: UUID, email_id: UUID) -> EmailContent | None:
     """One email of the team, with its text."""
     return await fetch_one(tx, EmailContent, GET_EMAIL, team_id, email_id)
-
-
-LIST_REPLIES = """
-SELECT id, email_id, lead_id, inbox_id, campaign_id, message_id, thread_id, in_reply_to, from_email, from_name, subject,
-    body_text, body_preview, intent, intent_confidence::float8, intent_model, intent_manual_override, is_read,
-    is_archived, received_at, created_at
-FROM replies
-WHERE team_id = $1
-    AND ($2::uuid IS NULL OR id = $2)
-    AND ($3::uuid IS NULL OR campaign_id = $3)
-    AND ($4::uuid IS NULL OR lead_id = $4)
-    AND ($5::reply_intent IS NULL OR intent = $5)
-    AND ($6::timestamptz IS NULL OR (received_at, id) < ($6, $7::uuid))
-ORDER BY received_at DESC, id DESC
-LIMIT $8
-"""
-
-
-class ReplyFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which replies are wanted, in the order of the statement's arguments; None asks for no such thing."""
-
-    reply_id: UUID | None = None
-    campaign_id: UUID | None = None
-    lead_id: UUID | None = None
-    intent: str | None = None
-
-
-async def list_replies(tx: Tx, team_id: UUID, wanted: ReplyFilter, before: Place, limit: int) -> list[Reply]:
-    """The team's replies, newest first, those after the given place."""
-    at, after_id = before or (None, None)
-    arguments = msgspec.structs.astuple(wanted)
-    return await fetch_all(tx, Reply, LIST_REPLIES, team_id, *arguments, at, after_id, limit)
 
 
 LIST_DAILY_STATS = """

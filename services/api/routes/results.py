@@ -1,4 +1,4 @@
-"""What came of it: emails, replies, days and events. Read only; nothing here changes anything."""
+"""What came of it: emails, days and events. Read only; nothing here changes anything."""
 
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from services.api.positions import MinPosition
 from services.api.problems import not_found
 from services.api.queries import leads, results
-from services.api.resources import CloudEvent, DailyStats, Email, EmailContent, Page, Reply
+from services.api.resources import CloudEvent, DailyStats, Email, EmailContent, Page
 from services.api.responses import answer, problems, shows
 from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.windows import written_date
@@ -24,17 +24,6 @@ router = APIRouter(prefix="/v1", tags=["results"], route_class=ScopedRoute, resp
 
 EmailStatus = Literal[
     "queued", "sending", "sent", "delivered", "opened", "clicked", "bounced", "failed", "cancelled", "unknown"
-]
-ReplyIntent = Literal[
-    "interested",
-    "meeting_request",
-    "question",
-    "not_interested",
-    "unsubscribe",
-    "out_of_office",
-    "auto_reply",
-    "bounce",
-    "neutral",
 ]
 Day = Annotated[date | None, BeforeValidator(by(written_date)), Query(description="YYYY-MM-DD, in the team's zone")]
 EventType = Annotated[str, Query(pattern=r"^[a-z_]+\.[a-z_]+$", max_length=100)]
@@ -74,37 +63,6 @@ async def get_email(
     if email is None:
         raise not_found("email", parameter="email_id")
     return answer(email)
-
-
-@router.get("/replies", responses=shows(Page[Reply]), openapi_extra=needs("results:read"))
-async def list_replies(  # noqa: PLR0913, PLR0917  each argument is a documented filter
-    at: Here,
-    campaign_id: UUID | None = None,
-    lead_id: UUID | None = None,
-    intent: ReplyIntent | None = None,
-    cursor: Cursor = None,
-    limit: Limit = DEFAULT_LIMIT,
-) -> Response:
-    """The team's replies, newest first."""
-    wanted = results.ReplyFilter(campaign_id=campaign_id, lead_id=lead_id, intent=intent)
-
-    async def fetch(before: list[str] | None, count: int) -> list[Reply]:
-        return await results.list_replies(at.tx, at.team_id, wanted, time_and_id_in(before), count)
-
-    return answer(
-        await page(
-            at, f"replies/{wanted}", cursor, limit, fetch, lambda row: [row.received_at.isoformat(), str(row.id)]
-        )
-    )
-
-
-@router.get("/replies/{reply_id}", responses=shows(Reply), openapi_extra=needs("results:read"))
-async def get_reply(reply_id: UUID, at: Here) -> Response:
-    """One reply."""
-    found = await results.list_replies(at.tx, at.team_id, results.ReplyFilter(reply_id=reply_id), None, 1)
-    if not found:
-        raise not_found("reply", parameter="reply_id")
-    return answer(found[0])
 
 
 @router.get("/daily-stats", responses=shows(Page[DailyStats]), openapi_extra=needs("results:read"))
