@@ -44,6 +44,11 @@ def campaign_send_id(campaign_id: UUID, step_id: UUID, person: bytes) -> UUID:
     return uuid5(SEND_NAMESPACE, f"campaign|{campaign_id}|{step_id}|{person.hex()}")
 
 
+def answer_send_id(job_id: UUID) -> UUID:
+    """The one id of the mail that a person's answer to a reply becomes, however often its command is carried out."""
+    return uuid5(SEND_NAMESPACE, f"reply|{job_id}")
+
+
 def message_id(secret: bytes, send_id: UUID, from_domain: str) -> str:
     """Our Message-ID with its angle brackets (RFC 5322 §3.6.4): the same for every attempt at the same send."""
     return f"<{message_token(secret, send_id)}@{from_domain}>"

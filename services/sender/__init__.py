@@ -6,7 +6,8 @@ Owns:   enrollments, send_ledger, emails, breaker, refusal; leads' status and pr
         last_sent_at; campaigns' status by guarded transitions; inserts lead_stop (hard bounces in the dialogue, lasting
         soft ones) and suppression_list.
 Reads:  campaigns, sequence_version, campaign_inboxes, leads, inboxes and their settings, teams, suppression_list,
-        domains' keys, tracked_link.
+        domains' keys, tracked_link, replies.
+Does:   what people leave in job_queue "sender": answers by hand.
 Hears:  reply.received, reply.classified, bounce.*, email.confirmed, email.opened, email.clicked, email.complained,
         lead.unsubscribed, lead.suppressed, lead.marked, lead.erased, lead.imported,
         campaign.resumed, campaign.changed, campaign.archived, campaign.circuit_closed,

@@ -25,6 +25,7 @@ from libs.schema.runtime.service import Loop, Runtime, Service, open_runtime
 from services.sender import handlers
 from services.sender.deps import Books, Deliveries, Deps, Owner, Scans, SenderSettings, timeouts
 from services.sender.jobs.account import check_books
+from services.sender.jobs.answer import answer_replies, give_up_answers
 from services.sender.jobs.breakers import turn_breakers
 from services.sender.jobs.edit import move_leads
 from services.sender.jobs.enrol import RESCAN_AFTER, enrol, start_scheduled
@@ -42,11 +43,13 @@ JOBS: tuple[tuple[Job, float], ...] = (
     (enrol, 1.0),
     (move_leads, 1.0),
     (plan_slots, 0.5),
+    (answer_replies, 0.5),
     (send_due, 0.1),
     (reap, 1.0),
     (settle_unknown, 5.0),
     (tell_delivered, 5.0),
     (turn_breakers, 5.0),
+    (give_up_answers, 60.0),
     (check_books, 60.0),
 )
 HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] = {

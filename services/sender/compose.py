@@ -23,6 +23,8 @@ from services.sender.rules.dkim import Signer, SigningKey
 from services.sender.rules.html import inlined, with_counted_links, with_pixel
 from services.sender.rules.message import Headers, Message, NotAnAddressError, build
 
+MAX_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
+
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed send, written: what the reader sees, what goes over the wire, which thread it is in.
@@ -40,6 +42,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 def compose(settings: Settings, send: Claimed, earlier: Sequence[Earlier], now: datetime) -> Letter | Hold:
     """The letter, or the gate that holds it: a value is missing, the step was taken out, the address is none."""
+    if send.kind == "reply":
+        return _answer(settings, send, now)
     if send.step is None:
         return Hold(gate="step", value="taken_out", effect="stop")
     token = sign_token(settings.secret_key, "unsubscribe", send.team_id, send.send_id)
@@ -51,12 +55,9 @@ def compose(settings: Settings, send: Claimed, earlier: Sequence[Earlier], now: 
     headers = _headers(settings, send, thread, unsubscribe_url, now)
     counted = _with_clicks(settings, send, content)
     watched = _with_opens(settings, send, counted)
-    try:
-        message = build(headers, watched)
-    except NotAnAddressError as error:  # the API lets none in, and a direct client of the database may
-        if error.whose == "sender":
-            return Hold(gate="inbox", value=str(error))
-        return Hold(gate="address", value=str(error), effect="stop")
+    message = _built(headers, watched)
+    if isinstance(message, Hold):
+        return message
     return Letter(
         content=content,
         message=message,
@@ -65,6 +66,44 @@ def compose(settings: Settings, send: Claimed, earlier: Sequence[Earlier], now: 
         open_tracked=watched != counted,
         click_tracked=counted != content,
     )
+
+
+def _answer(settings: Settings, send: Claimed, now: datetime) -> Letter | Hold:
+    """A person's own words, as they are: nothing is rendered, counted or added, and nobody can unsubscribe from it."""
+    answer = send.answer
+    if answer is None:
+        return Hold(gate="lead", value="erased", effect="stop")
+    headers = Headers(
+        sender=send.inbox_email,
+        sender_name=send.from_name,
+        recipient=answer.recipient,
+        date=now,
+        message_id=send.message_id,
+        reference=message_token(settings.secret_key, send.send_id),
+        in_reply_to=answer.in_reply_to,
+        references=answer.thread,
+    )
+    content = Content(subject=answer.subject, text=answer.text, html=answer.html)
+    message = _built(headers, content)
+    if isinstance(message, Hold):
+        return message
+    return Letter(
+        content=content,
+        message=message,
+        thread_id=answer.thread_id or send.message_id,
+        in_reply_to=answer.in_reply_to,
+        open_tracked=False,
+        click_tracked=False,
+    )
+
+
+def _built(headers: Headers, content: Content) -> Message | Hold:
+    try:
+        return build(headers, content)
+    except NotAnAddressError as error:  # the API lets none in, and a direct client of the database may
+        if error.whose == "sender":
+            return Hold(gate="inbox", value=str(error))
+        return Hold(gate="address", value=str(error), effect="stop")
 
 
 def signed(settings: Settings, send: Claimed, letter: Letter, now: datetime) -> Message:
@@ -113,18 +152,31 @@ def _written(
 def _headers(
     settings: Settings, send: Claimed, thread: Sequence[Earlier], unsubscribe_url: str, now: datetime
 ) -> Headers:
+    token = message_token(settings.secret_key, send.send_id)
     return Headers(
         sender=send.inbox_email,
         sender_name=send.from_name,
         recipient=send.email,
         date=now,
         message_id=send.message_id,
-        reference=message_token(settings.secret_key, send.send_id),
+        reference=token,
+        reply_to=_reply_to(send, token),
         in_reply_to=thread[-1].message_id if thread else None,
         references=[mail.message_id for mail in thread],
         unsubscribe_url=unsubscribe_url,
         feedback_id=_feedback_id(send),
     )
+
+
+def _reply_to(send: Claimed, token: str) -> str | None:
+    """The inbox's address with the mail's token behind a plus, where the campaign wants it and the address has room.
+
+    A reply that names no Message-ID of ours is matched by it. Not every provider delivers such addresses.
+    """
+    local, _, domain = send.inbox_email.rpartition("@")
+    local += f"+{token}"
+    wanted = send.campaign_settings.get("reply_token") is True
+    return f"{local}@{domain}" if wanted and len(local) <= MAX_LOCAL_PART else None
 
 
 def _with_clicks(settings: Settings, send: Claimed, content: Content) -> Content:

@@ -201,6 +201,13 @@ async def replan(tx: Tx, send_ids: Sequence[UUID], at: datetime, earliest: datet
     return len(expired)
 
 
+async def expire(tx: Tx, send_ids: Sequence[UUID], at: datetime, why: str) -> None:
+    """Ends queued sends that nobody plans anew, and tells of it."""
+    ends = [(send_id, "expired") for send_id in send_ids]
+    expired = await fold.end_queued(tx, ends, at, email_status("expired"), why)
+    await record_all(tx, [_cancelled(send, "expired") for send in expired], by=BY, at=at)
+
+
 async def fold_stops(tx: Tx, team_id: UUID, stopped: Sequence[fold.Stopped], at: datetime) -> None:
     """Ends these enrollments and cancels their queued mail; what has ended already is left as it is."""
     queued = [(one.send_id, "stopped") for one in stopped if one.send_id]

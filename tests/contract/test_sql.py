@@ -20,6 +20,7 @@ RUNS_IN = {
     "outbox": (*SERVICES, "tenant"),
     "barrier": (*SERVICES, "tenant"),
     "project": ("analytics",),
+    "jobs.ENQUEUE": ("api", "tenant"),
 }
 # What EXPLAIN takes; TRUNCATE it does not, and a rebuild's is run instead.
 PLANNED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
@@ -59,7 +60,7 @@ def shared_cases() -> Iterator[object]:
         module = found.name.rpartition(".")[2]
         for name, sql in statements(importlib.import_module(found.name)):
             if PLANNED.match(sql):
-                for role in RUNS_IN.get(module, SERVICES):
+                for role in RUNS_IN.get(f"{module}.{name}", RUNS_IN.get(module, SERVICES)):
                     yield pytest.param(f"coldstream_{role}", sql, id=f"{module}.{name} as {role}")
 
 

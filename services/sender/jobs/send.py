@@ -100,7 +100,10 @@ async def carry(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> None:
 
 
 def closed_gate(send: Claimed, now: datetime) -> Hold | None:
-    """The first gate that is closed now to this send; the planner asked the same ones when it gave the slot."""
+    """The first gate that is closed now to this send; the planner asked the same ones when it gave the slot.
+
+    An answer by hand meets no gate of a campaign, no window and no health: somebody waits for it.
+    """
     person = Recipient(
         installation_paused=send.paused,
         campaign_status=send.campaign_status,
@@ -114,7 +117,7 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
         archived=send.inbox_archived,
         circuit=None,  # an open breaker with time left keeps its inbox from being claimed; after that this is the probe
         circuit_retry_at=None,
-        health_score=send.health_score,
+        health_score=None if send.kind == "reply" else send.health_score,
         min_health_score=campaign_rules(send.campaign_settings).min_health_score,
         throttled=send.auto_throttle_enabled,
     )

@@ -36,6 +36,7 @@ from services.sender.rules.verdict import (
 
 # How long a settlement is tried again when the database is away; then the reaper calls the end unknown.
 SETTLE_FOR_S = 60.0
+LOOK_AGAIN = timedelta(minutes=1)  # at a gate that says nothing of when it opens
 # Before the dot's answer a send is in one of these; a late answer may find that the reaper has been there.
 _NOT_SENT = ("claimed", "in_data")
 _ANSWERED = ("claimed", "in_data", "unknown")
@@ -62,7 +63,16 @@ async def persistently(deps: Deps, write: Callable[[Tx], Awaitable[T]]) -> T:
 
 
 async def put_off(tx: Tx, send: Claimed, hold: Hold, at: datetime) -> None:
-    """A gate closed after the slot was given: the mail is cancelled, and its lead stopped or planned anew."""
+    """A gate closed after the slot was given: the mail is cancelled, and its lead stopped or planned anew.
+
+    An answer by hand waits at a gate that will open again.
+    """
+    if hold.effect == "wait" and send.kind == "reply":  # nobody would plan it anew
+        back = Return(
+            not_before=hold.retry_at or at + LOOK_AGAIN, try_counts=False, email_status=email_status("queued")
+        )
+        await settle_queries.give_back(tx, _claim(send), ["claimed"], back)
+        return
     state = "expired" if hold.effect == "wait" else "suppressed" if hold.gate == "suppression" else "stopped"
     why = f"{hold.gate}: {hold.value}"
     end = Settlement(state=state, email_status=email_status(state), error=why)
@@ -147,7 +157,7 @@ async def _deferred(tx: Tx, send: Claimed, verdict: Deferred, at: datetime) -> b
         diagnostic=verdict.diagnostic,
     )
     await record(tx, send.team_id, event, by=BY, at=at)
-    if verdict.replan:
+    if verdict.replan and send.kind == "campaign":
         await outcomes.replan(tx, [send.send_id], at, retry_at, "blocked")
     return True
 
@@ -203,6 +213,8 @@ async def _unknown(tx: Tx, send: Claimed, verdict: Unknown, at: datetime, patien
 
 def windows_of(send: Claimed) -> tuple[Window, ...]:
     """The windows that must all be open when it goes."""
+    if send.kind == "reply":
+        return ()
     return windows_for(send.campaign_settings, send, send) if send.kind == "campaign" else (hours_of(send),)
 
 

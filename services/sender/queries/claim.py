@@ -13,6 +13,7 @@ import msgspec
 
 from libs.planning.sequence import Step
 from libs.schema.runtime.db import Tx, fetch_all
+from services.sender.queries.answer import Answer, load_answers
 from services.sender.queries.sends import Send
 from services.sender.rules.breaker import Breaker
 
@@ -35,6 +36,7 @@ async def lock_teams_with_due(tx: Tx, now: datetime) -> list[UUID]:
 
 # A statement of its own after the locks: its snapshot sees what the last holder of each lock committed.
 # Of a breaker that is not shut any more, so many mails pass as the kind allows: one of a host, `probes` of a good name.
+# Answers by hand go before all campaign mail that is due, and nobody plans them anew: they are never too late.
 CLAIM_DUE = """
 WITH held AS MATERIALIZED (
     SELECT b.team_id, b.kind IN ('reputation', 'complaint') AS of_cold, b.scope, b.scope_key, b.retry_at,
@@ -90,22 +92,24 @@ room AS (
             WHERE l.inbox_id = i.id AND l.committed_at > $2 - INTERVAL '24 hours') < $7::int
 ),
 first_due AS (
-    SELECT DISTINCT ON (l.inbox_id) l.send_id, l.team_id, l.not_before, l.campaign_id, r.smtp_host
+    SELECT DISTINCT ON (l.inbox_id) l.send_id, l.team_id, l.kind = 'reply' AS by_hand, l.not_before, l.campaign_id,
+        r.smtp_host
     FROM room AS r
     JOIN send_ledger AS l ON l.inbox_id = r.inbox_id
     LEFT JOIN campaigns AS c ON c.id = l.campaign_id
     WHERE l.state = 'queued'
         AND l.not_before <= $2
-        AND l.not_before > $8
+        AND (l.not_before > $8 OR l.kind = 'reply')
         AND (l.kind <> 'campaign' OR (c.status = 'active' AND r.cold))
         AND NOT EXISTS (SELECT FROM few AS f WHERE f.campaign_id = l.campaign_id::text AND f.mails <= 0)
-    ORDER BY l.inbox_id, l.not_before, l.send_id
+    ORDER BY l.inbox_id, l.kind = 'reply' DESC, l.not_before, l.send_id
 ),
 placed AS (
-    SELECT f.send_id, f.team_id, f.not_before, f.campaign_id, f.smtp_host,
-        row_number() OVER (PARTITION BY f.team_id ORDER BY f.not_before, f.send_id) AS place,
+    SELECT f.send_id, f.team_id, f.by_hand, f.not_before, f.campaign_id, f.smtp_host,
+        row_number() OVER (PARTITION BY f.team_id ORDER BY f.by_hand DESC, f.not_before, f.send_id) AS place,
         row_number() OVER (PARTITION BY f.campaign_id ORDER BY f.not_before, f.send_id) AS campaign_place,
-        row_number() OVER (PARTITION BY f.team_id, f.smtp_host ORDER BY f.not_before, f.send_id) AS host_place
+        row_number() OVER (PARTITION BY f.team_id, f.smtp_host
+            ORDER BY f.by_hand DESC, f.not_before, f.send_id) AS host_place
     FROM first_due AS f
 ),
 budget AS MATERIALIZED (
@@ -125,7 +129,7 @@ allowed AS (
         AND NOT EXISTS (SELECT FROM few AS f WHERE f.campaign_id = p.campaign_id::text AND f.mails < p.campaign_place)
         AND (p.host_place = 1 OR NOT EXISTS (SELECT FROM held AS h
             WHERE h.team_id = p.team_id AND h.scope = 'smtp_host' AND h.scope_key = p.smtp_host))
-    ORDER BY p.not_before, p.send_id
+    ORDER BY p.by_hand DESC, p.not_before, p.send_id
     LIMIT $3
 ),
 locked AS (
@@ -160,7 +164,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     least_gap_s: int
     rolling_limit: int
-    not_before: datetime  # slots that are due longer than this are planned anew
+    not_before: datetime  # a campaign's slots that are due longer than this are planned anew
     most: int
     lease_s: float
     owner: int
@@ -248,6 +252,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     opened: bool
     clicked: bool
     breakers: list[Breaker]  # that are not closed, count failures in a row, or wait for enough mails to judge by
+    answer: Answer | None = None  # what a person wrote; recipient and bars are then its own
 
 
 LOAD_CLAIMED = """
@@ -335,8 +340,23 @@ WHERE l.send_id = ANY ($1::uuid[])
 
 
 async def load_claimed(tx: Tx, send_ids: Sequence[UUID]) -> list[Claimed]:
-    """The claimed sends with their facts, in one go."""
-    return await fetch_all(tx, Claimed, LOAD_CLAIMED, send_ids)
+    """The claimed sends with their facts."""
+    claimed = await fetch_all(tx, Claimed, LOAD_CLAIMED, send_ids)
+    by_hand = [send.send_id for send in claimed if send.kind == "reply"]
+    answers = await load_answers(tx, by_hand) if by_hand else {}
+    return [_by_hand(send, answers[send.send_id]) if send.send_id in answers else send for send in claimed]
+
+
+def _by_hand(send: Claimed, answer: Answer) -> Claimed:
+    """An answer goes to who wrote, whatever became of the lead's row; only an erased person's is no more."""
+    return msgspec.structs.replace(
+        send,
+        email=answer.recipient,
+        suppressed=answer.suppressed,
+        lead_archived=False,
+        stopped="erased" if answer.erased else None,
+        answer=answer,
+    )
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):

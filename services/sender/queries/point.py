@@ -11,6 +11,7 @@ from libs.schema.runtime.db import Tx
 from services.sender.queries.claim import Claimed
 
 # After barrier.inside has locked, as a statement of its own: its snapshot is younger than the locks.
+# What ends sequences ends no talk: an answer by hand has no enrollment, and of the stops only an erasure holds it.
 COMMIT_POINT = """
 WITH passed AS (
     UPDATE send_ledger AS l
@@ -29,6 +30,9 @@ WITH passed AS (
         AND NOT EXISTS (SELECT FROM suppression_list AS sl
             WHERE (sl.team_id = l.team_id OR sl.team_id IS NULL)
                 AND (sl.value_hash = l.lead_key OR sl.email = $8 OR sl.email = split_part($8, '@', 2)))
+        AND (l.kind <> 'reply' OR NOT EXISTS (SELECT FROM lead_stop AS ls
+            WHERE ls.team_id = l.team_id AND ls.lead_key = l.lead_key AND ls.reason = 'erased'
+                AND ls.stopped_at >= l.created_at))
         AND NOT EXISTS (
             SELECT FROM lead_stop AS ls
             JOIN enrollments AS e ON e.id = l.enrollment_id

@@ -21,6 +21,7 @@ from services.sender.rules.mime import folded
 # Those that are there; RFC 8058 §4 wants the two of List-Unsubscribe, Gmail its Feedback-ID.
 SIGNED = (
     "From",
+    "Reply-To",
     "To",
     "Subject",
     "Date",

@@ -40,6 +40,7 @@ class Headers(msgspec.Struct, frozen=True, kw_only=True):
     date: datetime
     message_id: str
     reference: str  # our signed token, for relays that rewrite Message-ID
+    reply_to: str | None = None
     in_reply_to: str | None = None
     references: Sequence[str] = ()
     unsubscribe_url: str | None = None
@@ -84,6 +85,8 @@ def build(headers: Headers, content: Content) -> Message:
         f"Date: {format_datetime(headers.date.astimezone(UTC))}",
         f"Message-ID: {headers.message_id}",
     ]
+    if headers.reply_to:
+        lines.append(f"Reply-To: {_address(headers.reply_to, 'sender')}")
     if headers.in_reply_to and _is_identifier(headers.in_reply_to):
         lines.append(f"In-Reply-To: {headers.in_reply_to}")
     if thread:
