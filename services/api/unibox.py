@@ -78,6 +78,12 @@ class Member(Resource, frozen=True, kw_only=True):
     full_name: str | None
 
 
+class Members(Resource, frozen=True, kw_only=True):
+    """The people of the team who have accepted their invitation."""
+
+    data: list[Member]
+
+
 class LastMessage(Resource, frozen=True, kw_only=True):
     """The newest message of a conversation, whoever wrote it."""
 
@@ -186,8 +192,8 @@ class MarkResults(Resource, frozen=True, kw_only=True):
 class InboundMessage(Resource, frozen=True, kw_only=True):
     """A message as the mailbox got it, and what it turned out to be.
 
-    `candidates` are leads that it may come from, the likeliest first. What people wrote is shown for messages that
-    matched nobody; of others it stands at /v1/replies/{reply_id}.
+    `candidates` are leads that it may come from. What was written is shown of messages that matched nobody, at most
+    20,000 characters of it and only of one message by itself; of others it stands at /v1/replies/{reply_id}.
     """
 
     id: UUID
@@ -202,6 +208,7 @@ class InboundMessage(Resource, frozen=True, kw_only=True):
     from_name: str | None
     subject: str | None
     preview: str | None
+    text: str | None
     intent: str | None
     intent_confidence: float | None
     candidates: list[LeadRef]

@@ -11,8 +11,9 @@ SELECT m.id, jsonb_build_object('id', i.id, 'email', i.email) AS inbox, m.folder
     m.size_bytes, m.outcome, m.dismissed_at IS NOT NULL AS is_dismissed,
     (m.outcome_detail ->> 'reply_id')::uuid AS reply_id, m.outcome_detail ->> 'from' AS from_email,
     m.outcome_detail ->> 'from_name' AS from_name, m.outcome_detail ->> 'subject' AS subject,
-    m.outcome_detail ->> 'preview' AS preview, m.outcome_detail ->> 'intent' AS intent,
-    (m.outcome_detail ->> 'confidence')::float8 AS intent_confidence, coalesce((
+    m.outcome_detail ->> 'preview' AS preview,
+    CASE WHEN $2::uuid IS NOT NULL THEN m.outcome_detail ->> 'text' END AS text,
+    m.outcome_detail ->> 'intent' AS intent, (m.outcome_detail ->> 'confidence')::float8 AS intent_confidence, coalesce((
         SELECT jsonb_agg(jsonb_build_object('id', l.id, 'email', l.email, 'first_name', l.first_name,
             'last_name', l.last_name, 'company', l.company, 'status', l.status) ORDER BY c.place)
         FROM jsonb_array_elements_text(m.outcome_detail -> 'candidates') WITH ORDINALITY AS c(lead_id, place)
@@ -66,12 +67,10 @@ async def dismiss(tx: Tx, team_id: UUID, message_id: UUID, at: datetime, *, dism
 
 
 EMAIL_IS_OF_LEAD = """
-SELECT EXISTS (
-    SELECT FROM emails WHERE team_id = $1 AND id = $2 AND lead_id = $3 AND sent_at IS NOT NULL
-)
+SELECT EXISTS (SELECT FROM emails WHERE team_id = $1 AND id = $2 AND lead_id = $3)
 """
 
 
 async def email_is_of_lead(tx: Tx, team_id: UUID, email_id: UUID, lead_id: UUID) -> bool:
-    """Whether the team sent this email to the lead."""
+    """Whether the team has this email, and it is to the lead."""
     return await tx.fetchval(EMAIL_IS_OF_LEAD, team_id, email_id, lead_id)

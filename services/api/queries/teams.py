@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from libs.schema.runtime.db import Tx, fetch_one
+from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 from services.api.resources import Team
+from services.api.unibox import Member
 
 GET_TEAM = """
 SELECT id, name, slug, plan, daily_email_limit, max_inboxes, max_campaigns, max_team_members, physical_address,
@@ -46,6 +47,22 @@ FOR NO KEY UPDATE
 async def lock_team(tx: Tx, team_id: UUID) -> None:
     """Lets one request at a time count what the team has against its limits."""
     await tx.execute(LOCK_TEAM, team_id)
+
+
+# At most as many as teams.max_team_members.
+LIST_MEMBERS = """
+SELECT u.id, u.email, u.full_name
+FROM team_members AS m
+JOIN users AS u ON u.id = m.user_id
+WHERE m.team_id = $1
+    AND m.accepted_at IS NOT NULL
+ORDER BY u.email
+"""
+
+
+async def list_members(tx: Tx, team_id: UUID) -> list[Member]:
+    """The people of the team who have accepted their invitation, by address."""
+    return await fetch_all(tx, Member, LIST_MEMBERS, team_id)
 
 
 ADD_AUDIT = """

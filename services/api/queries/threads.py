@@ -73,7 +73,6 @@ CROSS JOIN LATERAL (
     (SELECT e.sent_at, 'sent', left(e.body_text, 500)
     FROM emails AS e
     WHERE e.lead_id = p.lead_id
-        AND e.inbox_id = p.inbox_id
         AND coalesce(e.thread_id, e.message_id) = p.thread_id
         AND e.sent_at IS NOT NULL
     ORDER BY e.sent_at DESC
@@ -121,10 +120,11 @@ async def get_thread(tx: Tx, team_id: UUID, conversation_id: UUID) -> Thread | N
     return found[0] if found else None
 
 
-# Mail of a campaign counts from when it may have left; an answer by hand is there from the moment it is written.
+# Mail of a campaign counts from when it may have left; an answer by hand is there from the moment it is written. A
+# reply may have come to another mailbox than the one that wrote: of our side it is the thread that counts.
 LIST_MESSAGES = """
 WITH thread AS (
-    SELECT DISTINCT r.inbox_id, r.lead_id, r.thread_id
+    SELECT DISTINCT r.lead_id, r.thread_id
     FROM replies AS r
     WHERE r.team_id = $1
         AND r.conversation_id = $2
@@ -146,7 +146,6 @@ WITH thread AS (
     JOIN emails AS e ON e.lead_id = t.lead_id
     LEFT JOIN sequences AS s ON s.id = e.sequence_id
     WHERE e.team_id = $1
-        AND e.inbox_id = t.inbox_id
         AND coalesce(e.thread_id, e.message_id) = t.thread_id
         AND (e.kind = 'reply' OR e.status NOT IN ('queued', 'cancelled', 'failed'))
     UNION ALL

@@ -29,6 +29,7 @@ from services.replies.rules.text import new_text
 # The columns' sizes (seed §6.3), and as much of a body as is worth showing.
 MAX_ID_CHARS, MAX_SUBJECT_CHARS, MAX_PREVIEW_CHARS, MAX_NAME_CHARS, MAX_BODY_CHARS = 255, 500, 500, 255, 100_000
 MAX_ANSWERS = 20  # ids that an unmatched message is found by again
+MAX_SHOWN_CHARS = 20_000  # of an unmatched message, for whoever is to say whose it is
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ async def _sort_unmatched(at: Sorting, inbound: Inbound, leads: list[str]) -> Ou
         "from_name": inbound.sender.name[:MAX_NAME_CHARS] or None,
         "subject": inbound.subject[:MAX_SUBJECT_CHARS],
         "preview": new_text(inbound.body)[:MAX_PREVIEW_CHARS],
+        "text": inbound.body[:MAX_SHOWN_CHARS],
         "intent": reading.intent,
         "confidence": reading.confidence,
         "message_id": known_as,
