@@ -36,6 +36,7 @@ from services.api.unibox import (
     Job,
     JobAccepted,
     MarkResults,
+    Members,
     Reply,
     Thread,
     ThreadContent,
@@ -46,6 +47,7 @@ from services.api.verdicts import BatchResult
 # Everything that an answer may be made of.
 SHOWN = (
     Team,
+    Members,
     Domain,
     Page[Domain],
     DkimRecord,

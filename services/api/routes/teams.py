@@ -9,6 +9,7 @@ from services.api.queries import teams
 from services.api.resources import Team
 from services.api.responses import answer, problems, shows
 from services.api.routing import Here, ScopedRoute, needs
+from services.api.unibox import Members
 
 router = APIRouter(prefix="/v1/team", tags=["team"], route_class=ScopedRoute, responses=problems())
 
@@ -28,6 +29,12 @@ async def update_team(body: TeamPatch, at: Here) -> Response:
         changes["settings"] = current.settings | body.settings.given()
     await teams.update_team(at.tx, at.team_id, changes)
     return answer(await _team(at))
+
+
+@router.get("/members", responses=shows(Members), openapi_extra=needs("team:read"))
+async def list_members(at: Here) -> Response:
+    """The team's people: to whom a conversation can be handed (PATCH /v1/threads/{conversation_id})."""
+    return answer(Members(data=await teams.list_members(at.tx, at.team_id)))
 
 
 async def _team(at: Here) -> Team:
