@@ -154,3 +154,15 @@ async def test_an_inbox_whose_address_is_none_sends_nothing_and_ends_nobodys_seq
     assert world.script.accepted == []
     assert await world.column("SELECT state FROM enrollments") == ["active"]
     assert "inbox: not an address" in await world.column("SELECT error_message FROM emails")
+
+
+async def test_replies_go_to_an_address_with_our_token_where_the_campaign_asks(world: World) -> None:
+    _, raw = await sent(world, Step(), reply_token=True)
+    [message_id] = await world.column("SELECT message_id FROM send_ledger")
+    token, _, domain = message_id.strip("<>").partition("@")
+    assert str(parse(raw)["Reply-To"]) == f"inbox0+{token}@{domain}"
+
+
+async def test_replies_go_to_the_senders_address_where_the_campaign_does_not_ask(world: World) -> None:
+    _, raw = await sent(world, Step())
+    assert parse(raw)["Reply-To"] is None
