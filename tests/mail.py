@@ -17,12 +17,13 @@ HEADERS = Headers(
     date=datetime(2026, 3, 2, 9, 0, tzinfo=UTC),
     message_id="<abcdefghijklmnopqrstuvwxyz@acme.test>",
     reference="abcdefghijklmnopqrstuvwxyz",
+    reply_to="ann+abcdefghijklmnopqrstuvwxyz@acme.test",
     unsubscribe_url="https://x.test/u/" + "t" * 86,
     feedback_id=f"{'c' * 32}:{'d' * 32}:campaign:{'e' * 12}",
 )
 NAMES = [
-    "From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID",
-    "X-Coldstream-Ref", "MIME-Version", "Content-Type",
+    "From", "To", "Subject", "Date", "Message-ID", "Reply-To", "List-Unsubscribe", "List-Unsubscribe-Post",
+    "Feedback-ID", "X-Coldstream-Ref", "MIME-Version", "Content-Type",
 ]  # fmt: skip
 # What protocols trip over, often enough to stand side by side; then all of Unicode, halves of surrogate pairs too.
 _TRAPS = [
