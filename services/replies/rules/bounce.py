@@ -7,6 +7,15 @@ import re
 
 import msgspec
 
+from services.replies.rules.notice import (
+    MAX_RECIPIENTS,
+    is_by_hand,
+    is_notice,
+    is_report,
+    notice_of,
+    people,
+    returned_headers,
+)
 from services.replies.rules.notification import Notification, read_notification
 from services.replies.rules.parse import (
     Headers,
@@ -19,59 +28,18 @@ from services.replies.rules.parse import (
     parse_headers,
     text_of,
 )
-from services.replies.rules.refusal import BounceClass, classify
+from services.replies.rules.refusal import BounceClass, classify, is_vague
 from services.replies.rules.wording import any_of
 
-MAX_RECIPIENTS = 20  # of one report that are read; ours have one
 MARK_FIELD = "x-coldstream-ref"  # our token (libs/schema/ids.py), for relays that rewrite the Message-ID
+MAX_STATUS_CHARS = 64_000  # of a delivery-status part that are read
 
-_RETURNED = frozenset(
-    {"message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global", "message/global-headers"}
-)
-_DAEMON = any_of(
-    r"""
-    mailer-?daemon|^(?:mail)?postmaster@|mail[. ]deliver|delivery (?:sub)?system|mail delivery|mmsc ndr
-    """
-)
-_SUBJECT = any_of(
-    r"""
-    undeliver|deliver(?:y|ing) (?:status|fail|notif|report|delay|problem|error)
-    fail(?:ed|ure)? (?:notice|deliver)|returned mail|mail.{0,20}fail|mail system error|delayed mail
-    could not (?:be )?(?:deliver|send)|error sending|not delivered|non remis|unzustellbar|zustell|entregad
-    mail status|message status|mail error|warning: could not|nicht zugestellt|не доставл|недоставл|メールエラー|配信
-    return(?:ed)? to sender
-    """
-)
-_WORDS = any_of(
-    r"""
-    (?:was|were|be|been|is)(?: not|n't)? (?:able to be )?deliver|could(?: not|n't) (?:be )?deliver
-    unable to deliver|deliver(?:y|ing) .{0,60}fail|not deliver|undeliver|permanent(?:ly)? (?:fatal )?error
-    returned errors|did not reach|trouble delivering|user unknown|unknown user|mailbox (?:is )?full
-    delivery fail|rejected|送信できません|配信できません
-    """
-)
-# The line from which on a plain notice quotes the message that came back.
-_BELOW = any_of(
-    r"""
-    (?m:^[-=_* >]{0,40}(?:below this line|(?:this|enclosed|here) is a copy|copy of|original message|unsent message).*$)
-    (?m:^[-=_* >]{0,40}(?:returned message|message header|header of|included is|your message (?:is|was) included).*$)
-    (?m:^[-=_* >]{0,40}(?:undelivered message|forwarded message|message follows?|the failed message).*$)
-    (?m:^[-=_* >]{0,40}the original message(?! was).*$)
-    (?m:^[-=_* >]{0,40}(?:text of|remainder of|original mail|mail header|transmitted message|start of returned).*$)
-    (?m:^received:\s?from .*$)|(?m:^return-path: ?<.*$)
-    """
-)
-_NOT_RECIPIENTS = re.compile(
-    r"^.*(?:mail from|envelope-from|envelope sender|^\s*from:|^from ).*$", re.IGNORECASE | re.MULTILINE
-)
-# An address where a notice begins to speak of it: at the head of a line, behind a bracket, a bullet or a reply code.
-_LINE_HEAD = re.compile(
-    r"""^[\s"'<(*>]{0,20}(?:[45]\d\d[ <]{1,2})?([^\s<>"'()\[\],;:@]{1,320}@[^\s<>"'()\[\],;:@]{1,255})""", re.MULTILINE
-)
+# What a report may say happened (RFC 3464 §2.3.3); any other word there means that it failed.
+_NOT_REFUSED = frozenset({"delayed", "delivered", "relayed", "expanded"})
 _ONLY_DELAYED = any_of(
     r"""
     warning (?:message )?only|will be retried|still being retried|has been delayed|delivery.{0,20}delayed
-    not yet been delivered
+    not yet been delivered|has been postponed|advisory-only|will (?:continue|keep) (?:to try|trying)
     """
 )
 _AFTER_DATA = any_of(
@@ -79,9 +47,16 @@ _AFTER_DATA = any_of(
     end of data|in reply to data|>>> ?data\s{1,80}<<<|smtp command\s{1,80}data\b|after data|for data command
     """
 )
-_NO_REPLY = re.compile(r"\bno-?reply@", re.IGNORECASE)
 _ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")
 _SMTP_LINE = re.compile(r"(?<![\d.])[45]\d\d(?:[ -]|: )\S")
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+_OF_RECIPIENT = ("original-recipient", "final-recipient", "x-actual-recipient", "x-failed-recipient")
+_GROUP_STARTS = frozenset({"original-recipient", "final-recipient", "action"})
+_TYPE = re.compile(r"\s*[A-Za-z][\w.-]{0,40}\s*;\s*")  # "smtp; 550 no such user", "X-Notes; …"
+# A token as an address carries it behind a plus (VERP), or as the left half of our Message-ID in running text.
+_PLUS_TOKEN = re.compile(r"\+([a-z2-7]{26})@", re.IGNORECASE)
+_SPOKEN_ID = re.compile(r"message-?id\W{1,10}([a-z2-7]{26})@", re.IGNORECASE)
+_MAY_CARRY_TOKEN = ("to", "delivered-to", "x-original-to", "envelope-to", "return-path", "from", "sender", "errors-to")
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +76,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     recipients: tuple[Recipient, ...]
     message_ids: tuple[str, ...]  # of the message it is about, as far as the report shows them
-    tokens: tuple[str, ...]  # our own mark in its header
+    tokens: tuple[str, ...]  # ours: the mark in its header, behind the plus of an address, in the words of the report
     feedback_type: str = ""
 
 
@@ -110,97 +85,119 @@ def read_report(message: Message) -> Report | None:
     notification = read_notification(message)
     if notification:
         return _from_notification(message, notification)
-    returned = _returned_headers(message)
-    complaint = _complaint(message, returned)
+    complaint = _complaint(message)
     if complaint:
         return complaint
-    recipients = _from_status(message)
-    if not recipients and _looks_like_notice(message):
-        recipients = _from_notice(message, returned)
-    if not recipients:
+    is_told = is_notice(message)
+    groups = _groups(message, is_told=is_told)
+    if not (groups or is_told):
         return None
-    return _report(message, returned, recipients[:MAX_RECIPIENTS])
+    returned, notice = returned_headers(message), notice_of(message)
+    recipients = _from_status(groups, notice) if groups else _from_notice(message, returned, notice)
+    return _report(message, returned, recipients, notice)
 
 
-def _report(message: Message, returned: list[Headers], recipients: list[Recipient], feedback_type: str = "") -> Report:
-    own = [message.headers.first("in-reply-to"), message.headers.first("references")]
-    ids = [*(headers.first("message-id") for headers in returned), *own]
-    tokens = [value.strip() for headers in returned for value in headers.every(MARK_FIELD)]
+def _report(message: Message, returned: list[Headers], recipients: list[Recipient], notice: str) -> Report:
+    of_returned = [headers.first("message-id") for headers in returned]
+    # The references of a report may be those of its message: emails that it answers, and is not about.
+    own = [message.headers.first("in-reply-to") or message.headers.first("references")]
+    ids = [each for value in of_returned for each in message_ids(value)]
+    ids = ids or [each for value in own for each in message_ids(value)]
     return Report(
         recipients=tuple(recipients),
-        message_ids=tuple(dict.fromkeys(each for value in ids for each in message_ids(value))),
-        tokens=tuple(dict.fromkeys(token for token in tokens if token)),
-        feedback_type=feedback_type,
+        message_ids=tuple(dict.fromkeys(ids)),
+        tokens=_tokens(message, returned, notice),
     )
 
 
-def _returned_headers(message: Message) -> list[Headers]:
-    """The header of the message that came back: enclosed as a part, or quoted below a notice."""
-    enclosed = [
-        parse_headers(decoded(part).lstrip(b"\r\n")) for part in message.parts if part.content_type in _RETURNED
-    ]
-    if enclosed:
-        return enclosed
-    quoted = [_split_notice(text_of(part))[1] for part in message.parts if part.content_type == "text/plain"]
-    return [_quoted_headers(text) for text in quoted if text]
+def _tokens(message: Message, returned: list[Headers], notice: str) -> tuple[str, ...]:
+    marks = [value.strip() for headers in returned for value in headers.every(MARK_FIELD)]
+    shown = [headers.first(name) for headers in (message.headers, *returned) for name in _MAY_CARRY_TOKEN]
+    behind_plus = [each.lower() for each in _PLUS_TOKEN.findall(" ".join(shown))]
+    spoken = [each.lower() for each in _SPOKEN_ID.findall(notice)]
+    return tuple(dict.fromkeys(token for token in [*marks, *behind_plus, *spoken] if token))
 
 
-def _quoted_headers(text: str) -> Headers:
-    """The fields of a quoted message; marker lines and blank ones between them are skipped."""
-    lines = [line for line in text[:20_000].split("\n") if line.strip()]
-    return parse_headers("\n".join(lines).encode())
-
-
-def _complaint(message: Message, returned: list[Headers]) -> Report | None:
+def _complaint(message: Message) -> Report | None:
     part = _first(message, "message/feedback-report")
+    sender = mailbox(message.headers.first("from")).address
+    if part is None and sender != "staff@hotmail.com":
+        return None
+    returned = returned_headers(message)
     if part is not None:
         fields = parse_headers(decoded(part).lstrip(b"\r\n"))
         listed = fields.every("original-rcpt-to") or fields.every("removal-recipient")
         kind = fields.first("feedback-type").lower() or "abuse"
-    elif returned and mailbox(message.headers.first("from")).address == "staff@hotmail.com":
-        # Microsoft's junk mail reports: no RFC 5965, the complained-about message is enclosed.
+    elif returned:  # Microsoft's junk mail reports: no RFC 5965, the complained-about message is enclosed
         listed, kind = returned[0].every("x-hmxmroriginalrecipient"), "abuse"
     else:
         return None
-    people = addresses(" ".join(listed) or " ".join(headers.first("to") for headers in returned), MAX_RECIPIENTS)
-    return _report(message, returned, [Recipient(address=each, action="complained") for each in people], kind)
+    named = addresses(" ".join(listed) or " ".join(headers.first("to") for headers in returned), MAX_RECIPIENTS)
+    recipients = [Recipient(address=each, action="complained") for each in named]
+    return msgspec.structs.replace(_report(message, returned, recipients, ""), feedback_type=kind)
 
 
 def _from_notification(message: Message, told: Notification) -> Report | None:
     shown = Headers(tuple((field.name.lower(), field.value) for field in told.mail.headers))
     recipients = [
-        _judge(each.email_address.lower(), each.action, each.diagnostic_code.partition(";")[2], "", each.status)
+        _judge(each.email_address.lower(), each.action, _untyped(each.diagnostic_code), "", each.status)
         for each in told.told()[:MAX_RECIPIENTS]
     ]
-    kind = told.complaint.complaint_feedback_type if told.notification_type == "Complaint" else ""
-    return _report(message, [shown], recipients, kind) if recipients else None
+    if not recipients:
+        return None
+    return msgspec.structs.replace(_report(message, [shown], recipients, ""), feedback_type=told.feedback_type)
 
 
 def _first(message: Message, *content_types: str) -> Part | None:
     return next((part for part in message.parts if part.content_type in content_types), None)
 
 
-def _from_status(message: Message) -> list[Recipient]:
-    """The recipients of a message/delivery-status part (RFC 3464 §2.3), or of the same fields written into a text."""
+def _groups(message: Message, *, is_told: bool) -> list[Headers]:
+    """The fields of each recipient (RFC 3464 §2.3): of the part made for them, or of a text that they are written into.
+
+    What somebody forwards is not his own report, though it has such a part.
+    """
+    if is_by_hand(message.headers) and not is_report(message):
+        return []
     part = _first(message, "message/delivery-status", "message/global-delivery-status")
     text = text_of(part) if part else ""
-    is_report = message.params.get("report-type", "").lower() == "delivery-status"
-    if not text and (is_report or _looks_like_notice(message)):
+    if not text and is_told:
         text = next((each for each in map(text_of, message.parts) if "final-recipient:" in each.lower()), "")
-    groups = [parse_headers(block.encode()) for block in re.split(r"\n[ \t]*\n", text.strip("\n"))]
-    groups = [group for group in groups if "final-recipient" in group or "original-recipient" in group]
-    notice = _notice_of(message) if len(groups) == 1 else ""
-    return [_from_fields(group, notice) for group in groups]
+    blocks = _BLANK_LINES.split(text[:MAX_STATUS_CHARS].strip("\n"))
+    groups = [group for block in blocks for group in _split_group(parse_headers(block.encode()))]
+    return [each for each in groups if any(name in each for name in _OF_RECIPIENT) or "action" in each]
 
 
-def _from_fields(group: Headers, notice: str) -> Recipient:
-    address = _typed(group.first("original-recipient")) or _typed(group.first("final-recipient"))
+def _split_group(fields: Headers) -> list[Headers]:
+    """A block's fields by recipient: some systems leave out the empty line between two."""
+    groups: list[list[tuple[str, str]]] = [[]]
+    for name, value in fields.fields:
+        if name in _GROUP_STARTS and any(name == known for known, _ in groups[-1]):
+            groups.append([])
+        groups[-1].append((name, value))
+    return [Headers(tuple(group)) for group in groups]
+
+
+def _from_status(groups: list[Headers], notice: str) -> list[Recipient]:
+    """One recipient for each address; where a report speaks of one again, what it says last holds."""
+    named = [next(filter(None, (_typed(group.first(name)) for name in _OF_RECIPIENT)), "") for group in groups]
+    words = _spoken_of(dict.fromkeys(named), notice)
+    found: dict[str, Recipient] = {}
+    for address, group in zip(named, groups, strict=True):
+        found[address] = _from_fields(address, group, words[address])
+    return list(found.values())[:MAX_RECIPIENTS]
+
+
+def _from_fields(address: str, group: Headers, notice: str) -> Recipient:
     action = group.first("action").split(" ")[0].lower() or "failed"
-    status = group.first("status").partition(" ")[0]
-    diagnostic = group.first("diagnostic-code").partition(";")[2].strip() or group.first("diagnostic-code")
+    status, _, comment = group.first("status").partition(" ")
     # A status field's comment is part of what the server says: "5.2.1 (mailbox disabled)".
-    words = diagnostic or group.first("status").partition(" ")[2] or _smtp_words(notice)
+    words = _untyped(group.first("diagnostic-code")) or comment or _smtp_words(notice, status)
     return _judge(address, action, words, notice or words, status)
+
+
+def _untyped(diagnostic: str) -> str:
+    return _TYPE.sub("", diagnostic, count=1).strip() or diagnostic
 
 
 def _typed(value: str) -> str:
@@ -210,7 +207,7 @@ def _typed(value: str) -> str:
 
 def _judge(address: str, action: str, words: str, notice: str, status: str = "") -> Recipient:
     refusal = classify(words, status=status, after_data=bool(_AFTER_DATA.search(notice)))
-    refused = action in {"failed", "failure"}
+    refused = action not in _NOT_REFUSED
     return Recipient(
         address=address,
         action="failed" if refused else action,
@@ -222,67 +219,37 @@ def _judge(address: str, action: str, words: str, notice: str, status: str = "")
     )
 
 
-def _looks_like_notice(message: Message) -> bool:
-    """Whether a mail system wrote it about a failed delivery: it says that it is one, and speaks of a failure."""
-    headers = message.headers
-    sender = headers.first("from")
-    if "x-failed-recipients" in headers or message.params.get("report-type", "").lower() == "delivery-status":
-        return True
-    null_path = headers.first("return-path").strip().upper() in {"<>", "<MAILER-DAEMON>"}
-    by_daemon = sender.strip() == "<>" or any(_DAEMON.search(each) for each in (sender, mailbox(sender).address))
-    # Some systems call themselves nothing, but give the message back.
-    gives_back = any(part.content_type in _RETURNED for part in message.parts)
-    by_machine = by_daemon or (gives_back and (null_path or bool(_NO_REPLY.search(sender))))
-    if not (by_machine or null_path):
-        return False
-    subject, notice = bool(_SUBJECT.search(headers.first("subject"))), bool(_WORDS.search(_notice_of(message)[:5000]))
-    return subject or notice if by_machine else subject and notice
-
-
-def _notice_of(message: Message) -> str:
-    """What the mail system itself wrote: the first text, down to the message that it returns."""
-    part = next((each for each in message.parts if each.content_type.startswith("text/plain")), None)
-    return _split_notice(text_of(part))[0] if part else ""
-
-
-def _split_notice(text: str) -> tuple[str, str]:
-    below = _BELOW.search(text, 1)
-    return (text[: below.start()], text[below.start() :]) if below else (text, "")
-
-
-def _from_notice(message: Message, returned: list[Headers]) -> list[Recipient]:
+def _from_notice(message: Message, returned: list[Headers], notice: str) -> list[Recipient]:
     """The recipients that a notice in plain words speaks of."""
-    notice = _notice_of(message)
     action = "delayed" if _ONLY_DELAYED.search(notice) else "failed"
-    people = _people(message, notice, returned)
-    if len(people) == 1:
-        return [_judge(people[0], action, _smtp_words(notice), notice)]
-    places = sorted((max(notice.lower().find(each), 0), each) for each in people)
+    words = _spoken_of(dict.fromkeys(people(message, notice, returned)), notice)
+    found = [_judge(each, action, _smtp_words(said), said) for each, said in words.items()]
+    # What is said once for all of them stands above the first.
+    shared = _judge("", action, _smtp_words(notice), notice)
+    return [
+        msgspec.structs.replace(shared, address=each.address) if each.reason == "unknown" else each for each in found
+    ]
+
+
+def _spoken_of(named: dict[str, None], notice: str) -> dict[str, str]:
+    """What the notice says of each: of one all of it, of more what stands between his address and the next one's."""
+    if len(named) == 1:
+        return dict.fromkeys(named, notice)
+    lower = notice.lower()
+    places = sorted((max(lower.find(each), 0), each) for each in named)
     ends = [at for at, _ in places[1:]] + [len(notice)]
-    blocks = [(each, notice[at:end]) for (at, each), end in zip(places, ends, strict=True)]
-    return [_judge(each, action, _smtp_words(block), block) for each, block in blocks]
+    return {each: notice[at:end] for (at, each), end in zip(places, ends, strict=True)}
 
 
-def _people(message: Message, notice: str, returned: list[Headers]) -> list[str]:
-    failed = addresses(message.headers.first("x-failed-recipients"), MAX_RECIPIENTS)
-    if failed:
-        return failed
-    ours = " ".join(
-        [message.headers.first(name) for name in ("to", "x-original-to", "delivered-to", "from", "envelope-to")]
-        + [headers.first("from") for headers in returned]
-    )
-    own = set(addresses(ours))
-    named = [each for each in addresses(_NOT_RECIPIENTS.sub("", notice)) if each not in own]
-    to = [each for headers in returned for each in addresses(headers.first("to")) if each not in own]
-    heads = set(addresses(" ".join(_LINE_HEAD.findall(notice)), MAX_RECIPIENTS))
-    named = [each for each in named if each in heads or each in to] or named
-    return (named or to or [""])[:MAX_RECIPIENTS]
+def _smtp_words(notice: str, status: str = "") -> str:
+    """The notice from its first SMTP reply on, or all of it: what stands before is the mail system's own politeness.
 
-
-def _smtp_words(notice: str) -> str:
-    """The notice from its first SMTP reply on, or all of it: what stands before is the mail system's own politeness."""
+    Without such a reply its words tell less than a status that says something.
+    """
     found = _SMTP_LINE.search(notice)
-    return notice[found.start() :] if found else notice
+    if found:
+        return notice[found.start() :]
+    return notice if is_vague(status) else ""
 
 
 def decisive(report: Report, lead_email: str | None) -> Recipient:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from services.replies.rules.folding import fold, fold_pattern
 from services.replies.rules.wording import any_of
 
 BounceClass = Literal["hard", "soft", "blocked", "none"]
@@ -37,22 +38,29 @@ CLASS_OF: dict[str, BounceClass] = {
     "unknown": "soft",
 }
 
+# Whose absence makes an address dead, in the words of servers.
+_SOMEBODY = (
+    r"(?:user|recipient|mail ?box|account|address|addressee|alias|rcpt|login|member|subscriber|spectator|email name)"
+)
 # Read from the top: the first family whose words occur decides. What names the sender comes before what names the
 # recipient ("domain of sender address … does not exist"), exact words before vague ones ("mailbox unavailable").
-_FAMILIES = (
+# Words of other languages stand behind the English ones; all are compared without diacritics.
+_EXACT = (
     (
         "sender_rejected",
         r"""
-        sender address rejected|domain of sender|sender domain|envelope sender|sender verif|invalid sender
-        sender denied|bad sender|mail from domain.{0,40}(?:invalid|exist|resolve)|from:? domain is invalid
-        valid from:|unresolvable sender|sender (?:is )?(?:not|un)
+        sender.{0,20}(?:reject|denied|block|invalid)|(?:domain|address) of sender|sender domain|envelope sender|\bbatv\b
+        (?:invalid|bad|null|empty|unrout\w+|unresolvable|forged) sender|mail from domain.{0,40}(?:invalid|exist|resolve)
+        sender verif|from:? domain is invalid|valid from:|sender (?:is )?(?:not|un)|backscatter|third-party dsn
+        mail from.{0,20}not owned|banned sender|\bdsns? (?:for|not)|emetteur invalide
+        (?:absender|expediteur|remitente|mittente).{0,30}(?:abgelehnt|gesperrt|unbekannt|inconnu|refuse|desconoc|sconosc)
         """,
     ),
     (
         "authentication",
         r"""
         dmarc|\bspf\b|\bdkim\b(?!-signature)|authentication (?:checks?|required|credential)|unauthenticated
-        not authenticated|authrequired|requires? authentication|authenticated senders|sender id
+        not authenticated|authrequired|requires? authentication|authenticated senders|sender id\b
         """,
     ),
     (
@@ -60,7 +68,7 @@ _FAMILIES = (
         r"""
         relay(?:ing)?(?: access)? (?:is )?(?:denied|prohibited|not permitted|not allowed)
         (?:unable|not configured|not permitted|not allowed) to relay|(?:don't|do not|cannot|won't|no) relay|relaying
-        not a(?:n open)? relay|email address is not verified
+        not a(?:n open)? relay|mail relay|email address is not verified
         (?:is )?not (?:one of )?(?:my|our) (?:local )?(?:domains?|hosts?)|not in my rcpthosts
         isn't in my.{0,40}rcpthosts
         """,
@@ -68,10 +76,14 @@ _FAMILIES = (
     (
         "mailbox_full",
         r"""
-        quota|mailbox (?:is |was |size )?(?:full|exceed|limit)|mailbox.{0,40}\bfull\b|full mailbox
+        quota|mail ?box (?:is |was |size )?(?:full|exceed|limit)|mail ?box.{0,40}\bfull\b|full mail ?box
         mailfolder is full|out of storage|insufficient (?:disk|system|mailbox)? ?(?:storage|space)
-        not enough (?:disk |storage )?space|storage (?:limit|exceed)|maximum.{0,30}storage|too much mail
-        size of user's mailbox|inbox (?:is )?full|disk full|mailbox has exceeded
+        not (?:have )?enough (?:disk |storage )?space|storage (?:limit|exceed|alloc)|maximum.{0,30}storage|too much mail
+        size of user's mailbox|inbox (?:is )?full|disk full|space has been used up|exceeding receiving limits
+        too many messages on the server|zu ?viele mails|(?:postfach|speicher|konto).{0,40}(?:voll|erschopft)
+        boite.{0,40}(?:pleine|saturee)|(?:buzon|casilla).{0,40}llen[oa]|casella.{0,40}piena|caixa.{0,40}cheia
+        (?:postvak|postbus|mailbox).{0,30}\bvol\b|skrzynk\w{1,4}.{0,40}pe[ln]|przepelnion|ящик.{0,40}(?:полон|полн)
+        schrank\w{1,3}.{0,40}pln|(?:邮箱|信箱|郵箱).{0,10}(?:满|滿)|(?:メールボックス|容量).{0,20}(?:いっぱい|超)
         """,
     ),
     (
@@ -81,10 +93,24 @@ _FAMILIES = (
         """,
     ),
     (
+        "filtered",
+        r"""
+        only accepting mail from|not accepting (?:any )?mail (?:from|with)|is not accepting any|recipient preferences
+        blocked by the recipient|restricted sms|account is protected|user reject|refuses? to receive|bounced address
+        notauthori[sz]ed
+        """,
+    ),
+    (
         "no_mail_host",
         r"""
-        no mx (?:record|host)|does not accept (?:e-?)?mail|null ?mx|no smtp service|indicated no smtp|nullmx
-        domain does not receive
+        no mx (?:record|host)|(?:host|domain) (?:does|do) not accept|null ?mx|no smtp service
+        indicated no smtp|domain does not receive
+        """,
+    ),
+    (
+        "network",
+        r"""
+        host not found,? try again|malformed.{0,20}name server
         """,
     ),
     (
@@ -92,52 +118,74 @@ _FAMILIES = (
         r"""
         host (?:or domain name )?(?:is )?(?:unknown|not found)|unknown (?:mail )?(?:host|domain)
         no such (?:host|domain)|invalid domain|domain (?:name )?(?:does not exist|not found|is invalid|not exist)
-        nxdomain|unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known
-        bad destination (?:system|host)|non-existent (?:hosts?|domain)|all relevant mx records
+        (?:dns|recipient|mail) domain.{0,80}(?:not exist|unknown)|domain must exist|nxdomain|non-?existent ?domain
+        unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known|no mail hosts? for
+        bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
-        recipient domain.{0,20}exist
+        domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
         """,
     ),
     (
         "moved",
         r"""
-        not our (?:user|customer)|no longer (?:on server|with|at|here|works|valid|in use|available|employed|a )
-        has moved|user (?:has )?left|recipient (?:has )?moved|address (?:has )?changed
+        not our (?:user|customer)|no longer (?:on server|with|at|here|works|valid|in use|available|employed|accepts?|a )
+        has moved|user (?:has )?left|recipient (?:has )?moved|address (?:has )?changed|has been replaced by
         account (?:has been )?(?:closed|terminated|deleted|removed)
         """,
     ),
     (
         "user_unknown",
-        r"""
-        user (?:is |was )?unknown|unknown (?:user|recipient|local|address|account|e?mail)
-        no such (?:user|recipient|mailbox|address|person|e?mail|local|account|id)|no mailbox
-        not a (?:valid |known )?(?:user|mailbox|recipient|local)
-        (?:user|recipient|mailbox|account|address|alias|addressee).{0,60}not (?:exist|found|recogni[sz]ed|known|listed)
-        (?:user|recipient|mailbox|account|address|alias|addressee).{0,60}(?:doesn't exist|is invalid|non-?existent)
-        (?:user|recipient|mailbox|account|address|alias|addressee).{0,60}(?:cannot|couldn't) be found
-        (?:doesn't|does not|do not|don't) have an? .{0,80}(?:account|mailbox|user)
-        invalid (?:recipient|mailbox|user|address|local|final)|recipnotfound|recipientnotfound|nosuchuser
-        bad (?:recipient|address|mailbox)|recipient (?:name )?(?:is )?not|unknown or illegal|no valid recipients
-        can't find (?:user|account)|unknown in|access denied.{0,40}5\.4\.1|5\.4\.1.{0,80}access denied
-        unable to (?:validate|verify) recipient|no account|undeliverable address
-        adresse.{0,40}destinataire.{0,20}invalide|recipient address.{0,20}unknown|existiert nicht|unbekannt
-        n'existe pas|no existe
+        rf"""
+        unknown (?:\w+ )?{_SOMEBODY}|{_SOMEBODY} (?:is |was )?unknown|unknown (?:local|e?mail|in)
+        no such (?:{_SOMEBODY}|person|e?mail|local|id\b|name)|no mail ?box|no account|non-?existent {_SOMEBODY}
+        not an? (?:valid|known|active|existing)? ?(?:local )?{_SOMEBODY}|not (?:an )?e-?mail addresses
+        {_SOMEBODY}.{{0,60}}(?:not|n't|nt) (?:be )?(?:exist|found|recogni[sz]ed|known|listed|present|valid|registered)
+        {_SOMEBODY}.{{0,60}}(?:is invalid|non-?existent|missing home)|{_SOMEBODY} (?:syntax )?invalid
+        (?:doesn't|does not|do not|don't) have an? .{{0,80}}(?:account|mailbox|user)|not local|is wrong or no longer
+        (?:invalid|bad|wrong|incorrect)[ -](?:{_SOMEBODY}|e-?mail|local|final|virtual)|address invalid
+        (?:recip|recipient|user|address) ?not ?found|nosuchuser|badrcptto|badrecipientto|validrcptto
+        recipient (?:name )?(?:is )?not(?! accepting)|unknown or illegal|no valid recipients|rejected recipients
+        can't (?:find|accept) (?:user|account)|access denied.{{0,40}}5\.4\.1|5\.4\.1.{{0,80}}access denied
+        recipient address rejected: access denied|unable to (?:validate|verify) recipient|undeliverable address
+        recipients was undeliverable|envelope recipient has been denied|(?:no ?(?:one|body)|none) (?:at|by|with) th
+        recipient address.{{0,20}}unknown|not (?:listed |present )?in .{{0,30}}directory|in name directory
+        user not active|mailbox is inactive|inactive email address|account unavailable
         """,
     ),
+)
+# "User unknown" in de, fr, es and pt, it, nl, pl, cs, ru, ja and zh, mostly by the verb alone: so only behind a code.
+_ELSEWHERE = any_of(
+    fold_pattern(
+        r"""
+        unbekannt|existiert nicht|(?:empfanger|benutzer|postfach|adresse|konto).{0,60}(?:nicht gefunden|ungultig)
+        inconnue?\b|introuvable|n'existe pas|(?:destinataire|adresse).{0,40}invalide|inexistant|non repertorie
+        desconhecid|desconocid|inexistente|n[ao]o? existe
+        (?:destinatario|usuario|endereco|direccion).{0,40}(?:invalid|encontr)
+        sconosciut|inesistente|non esiste|nessun utente
+        (?:destinatario|casella|indirizzo).{0,40}non (?:valid|e stat|trovat)
+        onbekend|bestaat niet|(?:ontvanger|gebruiker|adres).{0,40}(?:niet gevonden|ongeldig)
+        nie istnieje|nieznan|nie ma takiego|(?:odbiorc|uzytkownik|adresat)\w{0,3}.{0,40}nie .{0,10}znalezion
+        neexistuj|neznam|nenalezen|nebyl\w? nalezen
+        не существует|нет такого|неизвест|(?:пользовател|получател|адрес|ящик).{0,60}не (?:наиден|зарегистр)
+        存在しな|存在しま|見つかりま|宛先.{0,10}不明|不存在|未找到|找不到|无效|無效
+        """
+    )
+)
+_GENERAL = (
     (
         "expired",
         r"""
         message expired|expired|in the queue too long|retry time|retry timeout|delivery time|too long
-        not delivered within|timed? ?out|timeout|failed \d+ attempts|no response|not responding
+        not delivered within|timed? ?out|timeout|failed \d+ attempts|no response|not responding|queue period
         did(?:n't| not) respond|retried for|delayed|has not yet been delivered|still being retried|aborted after
-        did not accept our requests to connect|unable to connect
+        did not accept our requests to connect|unable to connect|maximum delivery attempts
         """,
     ),
     (
         "too_big",
         r"""
-        too (?:big|large)|size (?:exceed|limit)|exceeds?.{0,40}(?:size|length)|message (?:size|length)
-        maximum (?:message|size)|message file too
+        too (?:big|large)|size ?(?:exceed|limit)|exceeds?.{0,40}(?:size|length)|message (?:size|length)
+        maximum (?:message|size)|message file too|zu gross|trop volumineux|demasiado grande|troppo grande
         """,
     ),
     (
@@ -149,8 +197,8 @@ _FAMILIES = (
     (
         "rate_limited",
         r"""
-        too many|rate limit|limit exceeded|throttl|excessive|unusual(?:ly)?.{0,20}rate|connection limit|concurren
-        connection rate|too fast|receiving mail at a rate|sending limit
+        too many (?!hops)|rate limit|limit exceeded|throttl|excessive|unusual(?:ly)?.{0,20}rate|connection limit
+        concurren|connection rate|too fast|receiving mail (?:at a rate|too)|sending limit
         temporarily deferred due to unexpected volume|exceeded.{0,30}(?:hour|limit|rate)
         """,
     ),
@@ -160,13 +208,13 @@ _FAMILIES = (
         black-? ?list|block-? ?list|\brbls?\b|dnsbl|spamhaus|spamcop|\bsbl\b|\bxbl\b|barracuda|reputation|blocked
         \bbanned\b|open (?:relay|proxy)|client host rejected|ip address.{0,40}(?:reject|refus|block|list)|invalid ip
         access from|no access from|dynamic ip|use the smtp server of your isp|blocked using|proofpoint
-        not accepted from
+        not accepted from|accepting mail from your ip|resolve your address
         """,
     ),
     (
         "spam",
         r"""
-        spam|junk|unsolicited|bulk mail|phish
+        spam|junk|unsolicited|bulk e?-?mail|mass mail|phish
         """,
     ),
     (
@@ -174,29 +222,30 @@ _FAMILIES = (
         r"""
         virus|malware|content|duplicate header|8-?bit|improper|attachment|mime|media error|malformed|not rfc
         rfc ?\d{3,4}|multiple addresses|multiple.{0,20}from|header|line too long|hop count|mail loop|loop detected
-        too many hops|bare (?:lf|cr)|virusdetected
+        too many hops|message looping|forwarding loop|bare (?:lf|cr)|virusdetected
         """,
     ),
     (
         "policy",
         r"""
-        policy|policies|not allowed|not permitted|prohibited|denied|restricted|not authori[sz]ed|permission
+        policy|policies|not allowed|not permitted|prohibit|denied|restricted|not authori[sz]ed|permission
         refused by|message rejected|mail rejected|administrative|e?mail reject|rejet|security|encryption
         does not support tls|requires? tls|must issue a starttls|cannot accept|not accept(?:ed)?|only accepts
+        abgelehnt|rechazad|rifiutat|rejeitad|geweigerd|odrzucon|отклонен
         """,
     ),
     (
         "mailbox_disabled",
         r"""
-        disabled|suspend|inactive|frozen|deactivated|locked|discontinued|dormant|not active|temporarily unavailable
-        on hold
+        disabled|suspend|inactiv|frozen|deactivated|locked|discontinued|dormant|not active|temporarily unavailable
+        on hold|archive
         """,
     ),
     (
         "network",
         r"""
-        no route|network|connection (?:refused|reset|lost|closed|dropped)|lost connection|connect to|unreachable
-        dns (?:query|error|fail)|routing|socket error|gateway|host is down
+        no route|network|connection (?:refused|reset|lost|closed|dropped|died)|lost connection|connect to|unreachable
+        dns (?:query|error|fail|lookup)|routing|resolve route|socket error|gateway|host is down|not reachable
         """,
     ),
     (
@@ -205,17 +254,21 @@ _FAMILIES = (
         system (?:error|failure|problem|resource)|internal|local error|i/o error
         resources? (?:temporarily )?unavailable|temporary (?:failure|local)|service (?:un|not )available|mailer
         \bpipe\b|command (?:died|failed|not)|protocol error|config|transaction failed|try again later
-        """,
-    ),
-    (
-        "user_unknown",
-        r"""
-        mailbox (?:is )?(?:un|not )available|recipient address rejected
-        (?:recipient|rcpt|address).{0,20}(?:reject|refus)|unknown
+        service currently
         """,
     ),
 )
-_PATTERNS = tuple((reason, any_of(wordings)) for reason, wordings in _FAMILIES)
+# What is said of anything that was refused: a permanent refusal of the recipient where nothing says more.
+_VAGUE = any_of(
+    r"""
+    mail ?box.{0,20}(?:un|not )ava|recipient address rejected|does(?:n't| not)? exist|dosn't exist|> not found
+    (?:recipient|rcpt|address).{0,20}(?:reject|refus)|unknown
+    """
+)
+_LASTING = {"mailbox_full", "rate_limited", "greylisted", "expired"}  # soft whatever the status says
+_EXACT_PATTERNS, _GENERAL_PATTERNS = (
+    tuple((reason, any_of(fold_pattern(wordings))) for reason, wordings in families) for families in (_EXACT, _GENERAL)
+)
 
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _CODE = re.compile(r"(?<![\d.:\[/-])([245]\d\d)(?=[ \-:#]|$)")
@@ -262,10 +315,10 @@ def classify(words: str, *, status: str = "", after_data: bool = False) -> Refus
 
     `after_data`: said in answer to the message and not to its recipient.
     """
-    text = " ".join(words[:MAX_WORDS].lower().split())
+    text = " ".join(fold(words[:MAX_WORDS]).replace("_", " ").split())
     status = _better_status(text, status)
     code = next(iter(_CODE.findall(text)), "")
-    reason = _by_words(text, status) or _by_codes(status, code)
+    reason = _by_words(text, status, code) or _by_codes(status, code)
     if reason == "user_unknown" and after_data and ".1." not in status:
         # The recipient had been accepted before: mobile carriers answer so when a filter does not want the message.
         reason = "filtered"
@@ -275,20 +328,32 @@ def classify(words: str, *, status: str = "", after_data: bool = False) -> Refus
 def status_in(text: str) -> str:
     """The first enhanced status code in a text that says more than x.0.0, else the first of any, else ""."""
     found = [".".join(groups) for groups in _STATUS.findall(text[:MAX_WORDS])]
-    return next((each for each in found if not each.endswith(".0.0")), found[0] if found else "")
+    return next((each for each in found if not is_vague(each)), found[0] if found else "")
+
+
+def is_vague(status: str) -> bool:
+    """Whether a status says no more than that it failed (x.0.0), or is none."""
+    return not status or status.endswith(".0.0")
 
 
 def _better_status(text: str, status: str) -> str:
     inside = status_in(text)
-    return inside if inside and (not inside.endswith(".0.0") or not status) else status
+    return inside if inside and (not is_vague(inside) or not status) else status
 
 
-def _by_words(text: str, status: str) -> str | None:
-    found = next((reason for reason, words in _PATTERNS if words.search(text)), None)
+def _by_words(text: str, status: str, code: str) -> str | None:
+    found = next((reason for reason, words in _EXACT_PATTERNS if words.search(text)), None)
+    if found is None and (status or code) and _ELSEWHERE.search(text):
+        return "user_unknown"
+    found = found or next((reason for reason, words in _GENERAL_PATTERNS if words.search(text)), None)
+    if found is None and _VAGUE.search(text) and (status or code)[:1] != "4":
+        return "user_unknown"
     if found == "mailbox_disabled" and status in {"5.2.1", "5.1.1"}:  # field.md 4.5: these are dead mailboxes
         return "user_unknown"
     if found == "host_unknown" and status.startswith("4."):  # the name server did not answer, or not yet
         return "network"
+    if found and CLASS_OF[found] == "soft" and found not in _LASTING and status[2:4] == "7.":
+        return "policy"  # field.md 4.5: such a status is about the sender, unless the words say otherwise
     return found
 
 
