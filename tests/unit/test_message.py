@@ -93,6 +93,7 @@ def test_the_head_of_a_mail_is_these_bytes() -> None:
         b"Subject: Re: Hello\r\n"
         b"Date: Mon, 02 Mar 2026 09:00:00 +0000\r\n"
         b"Message-ID: <abcdefghijklmnopqrstuvwxyz@acme.test>\r\n"
+        b"Reply-To: ann+abcdefghijklmnopqrstuvwxyz@acme.test\r\n"
         b"List-Unsubscribe: <https://x.test/u/" + b"t" * 86 + b">\r\n"
         b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
         b"Feedback-ID: " + b"c" * 32 + b":" + b"d" * 32 + b":campaign:eeeeeeeeeeee\r\n"
@@ -128,7 +129,7 @@ def test_a_thread_too_long_for_a_line_keeps_its_beginning_and_its_end() -> None:
 def test_an_identifier_that_no_header_can_hold_is_left_out(strange: str) -> None:
     headers = msgspec.structs.replace(HEADERS, in_reply_to=strange, references=["<first@x.test>", strange])
     mail = parse(build(headers, CONTENT).content)
-    assert mail.keys() == [*NAMES[:5], "References", *NAMES[5:], "Content-Transfer-Encoding"]
+    assert mail.keys() == [*NAMES[:6], "References", *NAMES[6:], "Content-Transfer-Encoding"]
     assert mail["References"] == "<first@x.test>"
 
 
