@@ -254,9 +254,8 @@ async def test_a_complaint_suppresses_and_stops(owner: Connection, deps: Deps, o
 
 async def test_own_mail_and_mailings_are_left_alone(owner: Connection, deps: Deps, office: Office) -> None:
     own = await store(deps.pool, office, reply("note to self", sender=office.inbox.email))
-    mailing = await store(
-        deps.pool, office, reply("News!", sender="news@shop.test", headers={"List-Unsubscribe": "<https://shop.test>"})
-    )
+    bulk = {"Subject": "News of the week", "List-Unsubscribe": "<https://shop.test>"}
+    mailing = await store(deps.pool, office, reply("News!", sender="news@shop.test", headers=bulk))
     await sort_inbound(deps)
     assert (await outcome_of(owner, own))[0] == "own"
     assert (await outcome_of(owner, mailing))[0] == "ignored"

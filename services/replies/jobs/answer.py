@@ -20,7 +20,7 @@ from services.replies.jobs.matching import find
 from services.replies.outcomes import Outcome, Sorting, ignored
 from services.replies.queries import effects as rows
 from services.replies.queries import sent
-from services.replies.queries.sent import Person, SentEmail
+from services.replies.queries.sent import SentEmail
 from services.replies.rules.inspection import Inbound, classify
 from services.replies.rules.intent import MODEL, Reading
 from services.replies.rules.match import Match
@@ -39,15 +39,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     inbound: Inbound
     match: Match
     email: SentEmail | None
-    lead_key: bytes
-    lead_email: str | None
-    writer: bytes | None
     reading: Reading
-
-    @property
-    def is_alias(self) -> bool:
-        """Whether it came from another address than the lead's."""
-        return self.writer != self.lead_key
+    people: frozenset[bytes]  # the lead, to whom the email went, and who wrote, unless that is a machine
+    addresses: frozenset[str]  # theirs
+    is_alias: bool
 
 
 async def sort_answer(at: Sorting, inbound: Inbound) -> Outcome:
@@ -72,8 +67,7 @@ async def tell_answer(at: Sorting, inbound: Inbound, match: Match) -> Outcome | 
     answer = await _understood(at, inbound, match)
     if answer is None:
         return None
-    # Who writes is a person to us, whoever was written to: their own sequences stop as well.
-    people = sorted({answer.lead_key} | ({answer.writer} if answer.writer and not inbound.auto else set()))
+    people = sorted(answer.people)
     await stop_people(at.tx, at.team_id, people)
     row = _row(at, answer)
     detail: dict[str, Any] = {"email_id": row.email_id and str(row.email_id), "intent": row.intent}
@@ -101,30 +95,31 @@ async def _record(at: Sorting, answer: Answer, row: rows.NewReply, people: list[
         await at.stop(people, "replied", event_ids[0])
     if opts_out:
         await at.stop(people, "unsubscribe", event_ids[1])
-        await at.suppress(answer.lead_email, "unsubscribe")
-        await at.suppress(answer.inbound.sender.address, "unsubscribe")
+        for address in sorted(answer.addresses):
+            await at.suppress(address, "unsubscribe")
 
 
 async def _understood(at: Sorting, inbound: Inbound, match: Match) -> Answer | None:
     email = next(iter(await sent.read_sent(at.tx, at.team_id, [match.email_id])), None) if match.email_id else None
-    lead: Person | None = None
-    if email is None:
-        lead = await sent.find_lead(at.tx, at.team_id, match.lead_id)
-        if lead is None:
-            return None
-    lead_email = email.lead_email if email else lead and lead.email
-    lead_key = email.lead_key if email else at.person(lead_email or "")
-    if lead_key is None:
+    lead = None if email else await sent.find_lead(at.tx, at.team_id, match.lead_id)
+    if email is None and lead is None:
         return None
+    address = email.own_email if email else lead and lead.email
+    writer = at.person(inbound.sender.address)
+    own = {at.person(address) if address else None}
+    if email and email.kind == "campaign":
+        own.add(email.lead_key)  # the ledger knows them also when their address is erased
+    people = own | {email.lead_key if email else None, None if inbound.auto else writer}
+    addresses = (address, email and email.lead_email, None if inbound.auto else inbound.sender.address)
     return Answer(
         id=new_id(),
         inbound=inbound,
         match=match,
         email=email,
-        lead_key=lead_key,
-        lead_email=lead_email,
-        writer=at.person(inbound.sender.address),
         reading=classify(inbound, (email.body_text if email else None) or ""),
+        people=frozenset(each for each in people if each),
+        addresses=frozenset(each for each in addresses if each),
+        is_alias=writer not in own,
     )
 
 

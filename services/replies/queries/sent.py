@@ -27,6 +27,7 @@ class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
     lead_id: UUID | None
     lead_key: bytes
     lead_email: str | None  # to whom it went: of an answer by hand the writer's address, which may be a colleague's
+    own_email: str | None  # the lead's own address
     committed_at: datetime
     sent_on: date | None
     inbox_sent_on: date | None
@@ -39,7 +40,7 @@ SELECT l.send_id AS email_id, l.kind, l.state,
     array_remove(ARRAY[l.message_id, l.provider_message_id], NULL) AS message_ids,
     coalesce(l.campaign_id, e.campaign_id) AS campaign_id, l.step_id, s.step_number, e.variant_id, l.enrollment_id,
     l.inbox_id, l.lead_id, l.lead_key, CASE WHEN l.kind = 'reply' THEN e.to_email ELSE d.email END AS lead_email,
-    l.committed_at, l.sent_on, l.inbox_sent_on, e.body_text,
+    d.email AS own_email, l.committed_at, l.sent_on, l.inbox_sent_on, e.body_text,
     coalesce(e.thread_id, l.message_id) AS thread_id
 FROM send_ledger AS l
 LEFT JOIN emails AS e ON e.id = l.send_id
