@@ -5,8 +5,8 @@ from datetime import date
 import msgspec
 import pytest
 
-from deploy.local.sandbox.answers import OUT_OF_OFFICE, REPLIES
 from deploy.local.sandbox.recipients import Behaviour
+from deploy.local.sandbox.wordings import OUT_OF_OFFICE, REPLIES
 from services.replies.rules.auto_reply import return_date
 from services.replies.rules.bounce import Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import Inspection, inspect
@@ -104,7 +104,7 @@ def test_addresses_are_masked() -> None:
         ("Please delete my data.", "unsubscribe"),
         ("I don\N{RIGHT SINGLE QUOTATION MARK}t want to receive any more emails from you", "unsubscribe"),
         ("Bitte nehmen Sie mich aus dem Verteiler.", "unsubscribe"),
-        ("take me off the list of speakers, but the call is fine", "neutral"),
+        ("take me off the list of speakers, but the call is fine", "meeting_request"),
         ("I'm not interested.", "not_interested"),
         ("We are really not that interested", "not_interested"),
         ("No need at the moment, thanks", "not_interested"),
@@ -130,8 +130,10 @@ def test_a_persons_words_are_understood(text: str, intent: str) -> None:
 
 
 def test_both_at_once_asks_for_a_person() -> None:
-    reading = read_intent("Not interested in the tool, but let's talk about the partnership.")
-    assert (reading.intent, reading.needs_review) == ("not_interested", True)
+    no_then_yes = read_intent("Not interested in the tool, but please send me the price of the service.")
+    assert (no_then_yes.intent, no_then_yes.needs_review) == ("interested", True)
+    yes_then_no = read_intent("The tool sounds interesting, but we will pass.")
+    assert (yes_then_no.intent, yes_then_no.needs_review) == ("not_interested", True)
     assert read_intent("ok").needs_review
     assert not read_intent("Sounds good").needs_review
 

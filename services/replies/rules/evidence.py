@@ -1,0 +1,138 @@
+"""Words that speak for something a person wants: lexicon/intent made ready, and its words found in a text.
+
+Decides nothing: what the signs mean together is intent.py's.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Literal, get_args
+
+import msgspec
+
+from services.replies.rules.folding import alternatives, fold
+from services.replies.rules.lexicon import Wants, load
+
+TELLING_CHARS = 1000  # of a text by which its language is told
+
+Field = Literal[
+    "unsubscribe_whole",
+    "unsubscribe",
+    "other_list",
+    "declines_whole",
+    "declines",
+    "served",
+    "not_now",
+    "sarcasm",
+    "defers",
+    "refers",
+    "acknowledges",
+    "meeting",
+    "days",
+    "suits",
+    "interested_whole",
+    "interested",
+    "question",
+    "asks",
+    "first",
+    "courtesy",
+    "negated",  # a negator before `wanted`
+    "unsuited",  # a negator before `suits`
+]
+FILLER = "\N{HORIZONTAL ELLIPSIS}"  # stands where words were taken out, one for each character
+_WORD = re.compile(r"[^\W\d_]+")
+_LITERAL = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")  # a word of a pattern
+_KANA_OR_HAN = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+
+_LEXICONS = {each.language: each for each in load("intent", Wants)}
+_SPACELESS = tuple(name for name, each in _LEXICONS.items() if not each.borders or name == "en")
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """Words of a text that speak for something, and where they stand."""
+
+    field: Field
+    start: int
+    end: int
+    words: str
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A folded text, and the languages it is read in."""
+
+    words: str
+    languages: tuple[str, ...]
+
+    def signs(self, *fields: Field) -> list[Sign]:
+        """Every place where one of the languages has words of the fields, in the order of their ends."""
+        found = (each for name in self.languages for field in fields for each in self._signs(name, field))
+        return sorted(found, key=lambda each: each.end)
+
+    def has(self, field: Field) -> bool:
+        """Whether the text has such words at all."""
+        return any(pattern.search(self.words) for pattern in self._patterns(field))
+
+    def is_whole(self, field: Field) -> bool:
+        """Whether the text is nothing but such words."""
+        return any(pattern.fullmatch(self.words) for pattern in self._patterns(field))
+
+    def after(self, field: Field) -> int:
+        """Where such words at the very beginning of the text end; 0 where it does not begin so."""
+        ends = [found.end() for each in self._patterns(field) if (found := each.match(self.words))]
+        return max(ends, default=0)
+
+    def without(self, signs: Iterable[Sign]) -> "Text":
+        """The text with those words taken out; all else keeps its place."""
+        words = self.words
+        for each in signs:
+            words = words[: each.start] + FILLER * (each.end - each.start) + words[each.end :]
+        return Text(words, self.languages)
+
+    def _patterns(self, field: Field) -> Iterator[re.Pattern[str]]:
+        return (pattern for name in self.languages if (pattern := _ready(name).get(field)))
+
+    def _signs(self, name: str, field: Field) -> Iterator[Sign]:
+        pattern = _ready(name).get(field)
+        for found in pattern.finditer(self.words) if pattern else ():
+            yield Sign(field, found.start(), found.end(), found[0])
+
+
+def languages_of(words: str) -> tuple[str, ...]:
+    """The languages that a folded text may be in, the likeliest first; those in which it has no word are not there."""
+    if _KANA_OR_HAN.search(words):
+        return _SPACELESS
+    known: dict[str, int] = {}
+    vocabulary = _vocabulary()
+    for word in set(_WORD.findall(words, 0, TELLING_CHARS)):
+        for language in vocabulary.get(word, ()):
+            known[language] = known.get(language, 0) + 1
+    return tuple(sorted(known, key=lambda name: -known[name]))
+
+
+@cache
+def _vocabulary() -> dict[str, tuple[str, ...]]:
+    """The languages of every word that stands in a lexicon; what has no such word means nothing to its patterns."""
+    languages: dict[str, set[str]] = {}
+    for name, wants in _LEXICONS.items():
+        blocks = (getattr(wants, field) for field in Wants.__struct_fields__ if field not in {"language", "borders"})
+        for word in _LITERAL.findall(fold("\n".join(blocks))) + fold(wants.common).split():
+            languages.setdefault(word, set()).add(name)
+    return {word: tuple(sorted(names)) for word, names in languages.items()}
+
+
+@cache
+def _ready(language: str) -> dict[Field, re.Pattern[str]]:
+    """A language's patterns, compiled when it is first met; what it has no words for is not in it."""
+    wants = _LEXICONS[language]
+
+    def bordered(block: str) -> str:
+        found = alternatives(block)
+        return found and (rf"(?<!\w)(?:{found})(?!\w)" if wants.borders else f"(?:{found})")
+
+    patterns: dict[Field, str] = {name: bordered(getattr(wants, name, "")) for name in get_args(Field)}
+    if negators := bordered(wants.negators):
+        between = rf"(?: (?!{bordered(wants.turns)})[\w'-]+){{0,3}}? "
+        patterns["negated"] = negators + between + bordered(wants.wanted)
+        patterns["unsuited"] = negators + between + patterns["suits"]
+    # The text is folded, so no pattern has to try both cases.
+    return {name: re.compile(pattern, re.MULTILINE) for name, pattern in patterns.items() if pattern}
