@@ -9,6 +9,7 @@ import msgspec
 
 from services.replies.rules.notice import (
     MAX_RECIPIENTS,
+    MAX_TEXTS,
     is_by_hand,
     is_notice,
     is_report,
@@ -23,7 +24,6 @@ from services.replies.rules.parse import (
     Part,
     addresses,
     decoded,
-    mailbox,
     message_ids,
     parse_headers,
     text_of,
@@ -52,6 +52,8 @@ _SMTP_LINE = re.compile(r"(?<![\d.])[45]\d\d(?:[ -]|: )\S")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _OF_RECIPIENT = ("original-recipient", "final-recipient", "x-actual-recipient", "x-failed-recipient")
 _GROUP_STARTS = frozenset({"original-recipient", "final-recipient", "action"})
+# Microsoft's junk mail reports follow no RFC: the message is enclosed, and a field of its own says who complained.
+_JUNK_REPORT, _JUNKED_BY = "complaint about message from", "x-hmxmroriginalrecipient"
 _TYPE = re.compile(r"\s*[A-Za-z][\w.-]{0,40}\s*;\s*")  # "smtp; 550 no such user", "X-Notes; …"
 # A token as an address carries it behind a plus (VERP), or as the left half of our Message-ID in running text.
 _PLUS_TOKEN = re.compile(r"\+([a-z2-7]{26})@", re.IGNORECASE)
@@ -93,7 +95,10 @@ def read_report(message: Message) -> Report | None:
     if not (groups or is_told):
         return None
     returned, notice = returned_headers(message), notice_of(message)
-    recipients = _from_status(groups, notice) if groups else _from_notice(message, returned, notice)
+    named = [next(filter(None, (_typed(group.first(name)) for name in _OF_RECIPIENT)), "") for group in groups]
+    if not any(named):
+        named = people(message, notice, returned)
+    recipients = _from_status(named, groups, notice) if groups else _from_notice(named, notice)
     return _report(message, returned, recipients, notice)
 
 
@@ -120,16 +125,15 @@ def _tokens(message: Message, returned: list[Headers], notice: str) -> tuple[str
 
 def _complaint(message: Message) -> Report | None:
     part = _first(message, "message/feedback-report")
-    sender = mailbox(message.headers.first("from")).address
-    if part is None and sender != "staff@hotmail.com":
+    if part is None and not message.headers.first("subject").lower().startswith(_JUNK_REPORT):
         return None
     returned = returned_headers(message)
     if part is not None:
         fields = parse_headers(decoded(part).lstrip(b"\r\n"))
         listed = fields.every("original-rcpt-to") or fields.every("removal-recipient")
         kind = fields.first("feedback-type").lower() or "abuse"
-    elif returned:  # Microsoft's junk mail reports: no RFC 5965, the complained-about message is enclosed
-        listed, kind = returned[0].every("x-hmxmroriginalrecipient"), "abuse"
+    elif returned and _JUNKED_BY in returned[0]:
+        listed, kind = returned[0].every(_JUNKED_BY), "abuse"
     else:
         return None
     named = addresses(" ".join(listed) or " ".join(headers.first("to") for headers in returned), MAX_RECIPIENTS)
@@ -162,7 +166,9 @@ def _groups(message: Message, *, is_told: bool) -> list[Headers]:
     part = _first(message, "message/delivery-status", "message/global-delivery-status")
     text = text_of(part) if part else ""
     if not text and is_told:
-        text = next((each for each in map(text_of, message.parts) if "final-recipient:" in each.lower()), "")
+        text = next(
+            (each for each in map(text_of, message.parts[:MAX_TEXTS]) if "final-recipient:" in each.lower()), ""
+        )
     blocks = _BLANK_LINES.split(text[:MAX_STATUS_CHARS].strip("\n"))
     groups = [group for block in blocks for group in _split_group(parse_headers(block.encode()))]
     return [each for each in groups if any(name in each for name in _OF_RECIPIENT) or "action" in each]
@@ -178,12 +184,11 @@ def _split_group(fields: Headers) -> list[Headers]:
     return [Headers(tuple(group)) for group in groups]
 
 
-def _from_status(groups: list[Headers], notice: str) -> list[Recipient]:
+def _from_status(named: list[str], groups: list[Headers], notice: str) -> list[Recipient]:
     """One recipient for each address; where a report speaks of one again, what it says last holds."""
-    named = [next(filter(None, (_typed(group.first(name)) for name in _OF_RECIPIENT)), "") for group in groups]
     words = _spoken_of(dict.fromkeys(named), notice)
     found: dict[str, Recipient] = {}
-    for address, group in zip(named, groups, strict=True):
+    for address, group in zip(named, groups, strict=False):  # a report may name fewer people than it has fields for
         found[address] = _from_fields(address, group, words[address])
     return list(found.values())[:MAX_RECIPIENTS]
 
@@ -219,10 +224,10 @@ def _judge(address: str, action: str, words: str, notice: str, status: str = "")
     )
 
 
-def _from_notice(message: Message, returned: list[Headers], notice: str) -> list[Recipient]:
+def _from_notice(named: list[str], notice: str) -> list[Recipient]:
     """The recipients that a notice in plain words speaks of."""
     action = "delayed" if _ONLY_DELAYED.search(notice) else "failed"
-    words = _spoken_of(dict.fromkeys(people(message, notice, returned)), notice)
+    words = _spoken_of(dict.fromkeys(named), notice)
     found = [_judge(each, action, _smtp_words(said), said) for each, said in words.items()]
     # What is said once for all of them stands above the first.
     shared = _judge("", action, _smtp_words(notice), notice)

@@ -5,12 +5,13 @@ Never calls a person's words a notice: a machine must have sent it, or it must h
 
 import re
 
-from services.replies.rules.folding import fold, fold_pattern
+from services.replies.rules.folding import alternatives, fold
 from services.replies.rules.parse import Headers, Message, Part, addresses, decoded, parse_headers, text_of
 from services.replies.rules.text import text_from_html
 from services.replies.rules.wording import any_of
 
 MAX_RECIPIENTS = 20  # of one report that are read; ours have one
+MAX_TEXTS = 20  # parts that are looked at; a report has three
 MAX_NOTICE_CHARS = 20_000  # that are read; what a mail system itself has to say is a page at most
 
 _RETURNED = frozenset(
@@ -26,7 +27,7 @@ _POSTMASTER = any_of(
 _NO_REPLY = re.compile(r"\bno-?reply@", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:re|aw|fwd?|wg|sv|vs|antw|odp|rv|res|tr|enc|i|doorst)\s?(?:\[\d+\])?\s?:", re.IGNORECASE)
 _SUBJECT = any_of(
-    fold_pattern(
+    alternatives(
         r"""
         undeliver|non-?deliver|deliver(?:y|ing) (?:status|fail|notif|report|delay|problem|error|warn|incomplete)
         fail(?:ed|ure)? (?:notice|deliver|mail)|returned mail|mail.{0,20}fail|mail system error|delayed mail
@@ -42,7 +43,7 @@ _SUBJECT = any_of(
     )
 )
 _WORDS = any_of(
-    fold_pattern(
+    alternatives(
         r"""
         (?:was|were|be|been|is)(?: not|n't)? (?:able to be )?deliver|could(?: not|n't) (?:be )?deliver
         unable to (?:be )?deliver|able to deliver|deliver(?:y|ing) .{0,60}fail|not deliver|undeliver|fail.{0,20}deliver
@@ -73,7 +74,8 @@ _BELOW = any_of(
     (?m:^[-=_* >]{0,40}(?:below this line|(?:this|enclosed|here) is a copy|copy of|original message|unsent message).*$)
     (?m:^[-=_* >]{0,40}(?:returned (?:message|mail)|message headers?|headers? of|included is|old message).*$)
     (?m:^[-=_* >]{0,40}(?:your message (?:is|was) included|undelivered message|forwarded message).*$)
-    (?m:^[-=_* >]{0,40}(?:message follows?|the failed message|attachment is a copy|the headers? and).*$)
+    (?m:^[-=_* >]{0,40}(?:message follows?|the failed message|attachment is a copy).*$)
+    (?m:^[-=_* >]{0,40}the (?:headers? and|following headers).*$)
     (?m:^[-=_* >]{0,40}the original message(?! was).*$)|(?m:^[-=_* >]{0,40}original message headers.*$)
     (?m:^[-=_* >]{0,40}(?:text of|remainder of|original mail|mail header|transmitted message|start of returned).*$)
     (?m:^received:\s?from .*$)|(?m:^return-path: ?<.*$)
@@ -83,7 +85,7 @@ _QUOTED_FIELD = re.compile(
     r"(?:Received|Return-Path|Message-ID|DKIM-Signature|X-[\w-]{1,60}|From|Date): ?\S", re.IGNORECASE
 )
 _NOT_RECIPIENTS = re.compile(
-    r"^.*(?:mail from|envelope-from|envelope sender|^\s*from:|^from |contact|please send|reply to).*$",
+    r"^.*(?:mail from|envelope-from|envelope sender|^\s*from:|^from |contact|please send|reply to|message-id).*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _LISTED = re.compile(
@@ -101,14 +103,13 @@ _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "mailerdaemon@")
 
 def returned_headers(message: Message) -> list[Headers]:
     """The header of the message that came back: enclosed as a part, quoted below a notice, or standing on its own."""
-    enclosed = [
-        parse_headers(decoded(part).lstrip(b"\r\n")) for part in message.parts if part.content_type in _RETURNED
-    ]
+    parts = message.parts[:MAX_TEXTS]
+    enclosed = [parse_headers(decoded(part).lstrip(b"\r\n")) for part in parts if part.content_type in _RETURNED]
     # A part that begins with the message's own header instead of one of a part's.
-    enclosed += [part.headers for part in message.parts[1:] if "received" in part.headers and "from" in part.headers]
+    enclosed += [part.headers for part in parts[1:] if "received" in part.headers and "from" in part.headers]
     if enclosed:
         return enclosed
-    texts = [text_of(part)[:MAX_NOTICE_CHARS] for part in message.parts if part.content_type == "text/plain"]
+    texts = [text_of(part)[:MAX_NOTICE_CHARS] for part in parts if part.content_type == "text/plain"]
     quoted = [text if _QUOTED_FIELD.match(text.lstrip()) else _split(text)[1] for text in texts]
     return [_quoted_headers(text) for text in quoted if text]
 
@@ -116,7 +117,7 @@ def returned_headers(message: Message) -> list[Headers]:
 def notice_of(message: Message) -> str:
     """What the mail system itself wrote: the first text, else the first page, down to the message that it returns."""
     for kind in ("text/plain", "text/html"):
-        for part in message.parts:
+        for part in message.parts[:MAX_TEXTS]:
             text = _text(part) if part.content_type.startswith(kind) else ""
             if text.strip():
                 return _split(text)[0]

@@ -15,6 +15,9 @@ MAX_FIELD_BYTES = 64 * 1024  # one header field (reliability.md B35)
 MAX_HEADER_BYTES = 256 * 1024  # all of them
 MAX_DEPTH = 50  # nested multiparts (B34)
 MAX_PARTS = 500  # leaves (B38)
+# Of the whole message that are searched for boundaries: each multipart in another searches most of it again.
+MAX_SEARCHES = 4
+MIN_SEARCHED_BYTES = 1024 * 1024  # whatever that makes: a small one may nest as deep as MAX_DEPTH
 # Of one leaf that is decoded: more than anybody writes, little enough to read in milliseconds.
 MAX_TEXT_BYTES = 256 * 1024
 MAX_STRUCTURED_CHARS = 16 * 1024  # of a field whose inside is read (addresses, ids, parameters)
@@ -47,7 +50,11 @@ _MAIL_CODECS = (
 )
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 _ANGLE_ADDRESS = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
-_BARE_ADDRESS = re.compile(r"""[^\s<>()\[\],;:"@]{1,320}@[^\s<>()\[\],;:"@]{1,255}""")
+# What may stand around an address in running text, full-width marks too.
+_AROUND = (
+    r"""\s<>()\[\],;:"@\uff08\uff09\uff0c\uff1a\uff1b\u3001\u3002\u300c\u300d\u3010\u3011\u201c\u201d\u00ab\u00bb"""
+)
+_BARE_ADDRESS = re.compile(rf"[^{_AROUND}]{{1,320}}@[^{_AROUND}]{{1,255}}")
 
 
 class Headers(msgspec.Struct, frozen=True):
@@ -150,7 +157,9 @@ def addresses(text: str, limit: int = 20) -> list[str]:
     """The addresses in a piece of text, in lower case, each once, in order."""
     found: dict[str, None] = {}
     for match in _BARE_ADDRESS.finditer(text[: 4 * MAX_STRUCTURED_CHARS]):
-        found.setdefault(match[0].strip(".'").lower())
+        local, _, domain = match[0].rpartition("@")
+        # "bob@lead.test...User unknown": a domain has no two dots in a row, a local part may.
+        found.setdefault(f"{local}@{domain.partition('..')[0]}".strip(".'").lower())
         if len(found) == limit:
             break
     return list(found)
@@ -236,12 +245,13 @@ def _leaves(headers: Headers, body: bytes) -> Iterator[Part]:
     """The leaves in the order of the message, at most MAX_PARTS of them."""
     waiting = [(headers, body, 0)]
     found = 0
+    budget = max(MAX_SEARCHES * len(body), MIN_SEARCHED_BYTES)
     while waiting and found < MAX_PARTS:
         headers, body, depth = waiting.pop()
         kind, params = _content_type(headers)
-        inside = (
-            _inside(body, params.get("boundary", "")) if kind.startswith("multipart/") and depth < MAX_DEPTH else []
-        )
+        is_open = kind.startswith("multipart/") and depth < MAX_DEPTH and budget > 0
+        inside = _inside(body, params.get("boundary", "")) if is_open else []
+        budget -= len(body) if is_open else 0
         if inside:
             waiting.extend((*_split(piece), depth + 1) for piece in reversed(inside))
             continue

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from services.replies.rules.folding import fold, fold_pattern
+from services.replies.rules.folding import alternatives, fold
 from services.replies.rules.wording import any_of
 
 BounceClass = Literal["hard", "soft", "blocked", "none"]
@@ -81,7 +81,7 @@ _EXACT = (
         not (?:have )?enough (?:disk |storage )?space|storage (?:limit|exceed|alloc)|maximum.{0,30}storage|too much mail
         size of user's mailbox|inbox (?:is )?full|disk full|space has been used up|exceeding receiving limits
         too many messages on the server|zu ?viele mails|(?:postfach|speicher|konto).{0,40}(?:voll|erschopft)
-        boite.{0,40}(?:pleine|saturee)|(?:buzon|casilla).{0,40}llen[oa]|casella.{0,40}piena|caixa.{0,40}cheia
+        boite.{0,40}(?:pleine|saturee)|(?:buzon|casilla|mailbox).{0,40}llen[oa]|casella.{0,40}piena|caixa.{0,40}cheia
         (?:postvak|postbus|mailbox).{0,30}\bvol\b|skrzynk\w{1,4}.{0,40}pe[ln]|przepelnion|ящик.{0,40}(?:полон|полн)
         schrank\w{1,3}.{0,40}pln|(?:邮箱|信箱|郵箱).{0,10}(?:满|滿)|(?:メールボックス|容量).{0,20}(?:いっぱい|超)
         """,
@@ -155,7 +155,7 @@ _EXACT = (
 )
 # "User unknown" in de, fr, es and pt, it, nl, pl, cs, ru, ja and zh, mostly by the verb alone: so only behind a code.
 _ELSEWHERE = any_of(
-    fold_pattern(
+    alternatives(
         r"""
         unbekannt|existiert nicht|(?:empfanger|benutzer|postfach|adresse|konto).{0,60}(?:nicht gefunden|ungultig)
         inconnue?\b|introuvable|n'existe pas|(?:destinataire|adresse).{0,40}invalide|inexistant|non repertorie
@@ -208,7 +208,7 @@ _GENERAL = (
         black-? ?list|block-? ?list|\brbls?\b|dnsbl|spamhaus|spamcop|\bsbl\b|\bxbl\b|barracuda|reputation|blocked
         \bbanned\b|open (?:relay|proxy)|client host rejected|ip address.{0,40}(?:reject|refus|block|list)|invalid ip
         access from|no access from|dynamic ip|use the smtp server of your isp|blocked using|proofpoint
-        not accepted from|accepting mail from your ip|resolve your address
+        not accepted from|accepting mail from your ip|\blisted (?:by|in|on|at)\b|resolve your address
         """,
     ),
     (
@@ -267,7 +267,7 @@ _VAGUE = any_of(
 )
 _LASTING = {"mailbox_full", "rate_limited", "greylisted", "expired"}  # soft whatever the status says
 _EXACT_PATTERNS, _GENERAL_PATTERNS = (
-    tuple((reason, any_of(fold_pattern(wordings))) for reason, wordings in families) for families in (_EXACT, _GENERAL)
+    tuple((reason, any_of(alternatives(wordings))) for reason, wordings in families) for families in (_EXACT, _GENERAL)
 )
 
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
