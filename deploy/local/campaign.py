@@ -13,9 +13,9 @@ BATCH = 1000
 # How often each kind of person comes among a hundred; sandbox/recipients.py says what they do. Few bounce, since many
 # bounces pause an inbox.
 PEOPLE = {
-    "silent": 38,
-    "interested": 8,
-    "not-interested": 8,
+    "silent": 34,
+    "interested": 6,
+    "not-interested": 6,
     "greylist": 7,
     "ooo": 6,
     "drop": 5,
@@ -33,6 +33,14 @@ PEOPLE = {
     "policydot": 1,
     "tarpit": 1,
     "tarpitdot": 1,
+    "interested-de": 1,
+    "interested-fr": 1,
+    "interested-ja": 1,
+    "not-interested-de": 1,
+    "colleague": 1,
+    "alias": 1,
+    "leftcompany": 1,
+    "forged": 1,
 }
 # One or two minutes between two mails of an inbox and no ramp, so that it writes to thirty people in a morning; ours
 # are 5 to 10 minutes, and a new inbox begins with five mails a day.

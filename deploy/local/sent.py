@@ -36,8 +36,8 @@ MAY_HAVE_COPY = frozenset({"accepted", "unknown", "in_data", "claimed"})
 
 READ_MAILBOXES = """
 SELECT i.id, i.team_id, coalesce(i.imap_host, '') AS host, coalesce(i.imap_port, 993) AS port, i.imap_tls AS tls,
-    coalesce(i.imap_username, i.smtp_username, i.email) AS username, i.imap_password, i.smtp_password, i.created_at,
-    i.email, l.sends, l.first_at
+    coalesce(i.imap_username, i.smtp_username, i.email) AS username, i.imap_password, i.smtp_password,
+    i.oauth_access_token, i.created_at, i.email, l.sends, l.first_at
 FROM (SELECT inbox_id, count(*) AS sends, min(committed_at) AS first_at
     FROM send_ledger
     WHERE committed_at IS NOT NULL

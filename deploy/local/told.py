@@ -72,6 +72,8 @@ class Told:
     def _hear_reply(self, envelope: Envelope, event: ReplyReceived) -> None:
         by_machine = event.intent in AUTOMATIC
         self.by_lead[event.lead_id]["automatic" if by_machine else "replies"] += 1
+        if event.left_company:
+            self.stopped.setdefault(event.lead_id, envelope.time)
         if by_machine:
             return
         self.replies += 1

@@ -25,7 +25,9 @@ async def world(tmp_path: Path) -> AsyncIterator[MailWorld]:
         yield world
 
 
-@pytest.mark.parametrize("word", ["interested", "meeting", "question", "not-interested", "unsubscribe"])
+@pytest.mark.parametrize(
+    "word", ["interested", "meeting", "question", "not-interested", "unsubscribe", "interested-ja", "unsubscribe-de"]
+)
 async def test_people_answer_in_their_own_time(world: MailWorld, word: str) -> None:
     recipient = f"{word}.mary@lead.test"
     await send(world, recipient)
@@ -38,6 +40,17 @@ async def test_people_answer_in_their_own_time(world: MailWorld, word: str) -> N
     assert reply["Return-Path"] == f"<{recipient}>"
     assert reply["Date"].datetime >= due.replace(microsecond=0)
     assert world.state().last_delivery is not None
+
+
+@pytest.mark.parametrize(
+    ("recipient", "writer"),
+    [("colleague.mary@lead.test", "mary.robin@lead.test"), ("alias.mary@lead.test", "mary@home.test")],
+)
+async def test_an_answer_may_come_from_another_address(world: MailWorld, recipient: str, writer: str) -> None:
+    await send(world, recipient)
+    (reply,) = await answers(world)
+    assert reply["Return-Path"] == f"<{writer}>"
+    assert writer in reply["From"]
 
 
 async def test_a_person_answers_a_thread_once(world: MailWorld) -> None:
@@ -54,7 +67,7 @@ async def test_nobody_answers_a_machine(world: MailWorld) -> None:
     assert world.state().next_due is None
 
 
-@pytest.mark.parametrize("word", ["ooo", "autoreply"])
+@pytest.mark.parametrize("word", ["ooo", "autoreply", "leftcompany"])
 async def test_a_machine_answers_a_thread_once_and_from_nobody(world: MailWorld, word: str) -> None:
     await send(world, f"{word}.kim@lead.test")
     (reply,) = await answers(world)
@@ -78,7 +91,7 @@ async def test_an_address_is_refused_in_the_dialogue(world: MailWorld, word: str
     assert await texts(world, "Sent") == []
 
 
-@pytest.mark.parametrize("word", ["dsn", "softdsn"])
+@pytest.mark.parametrize("word", ["dsn", "softdsn", "forged"])
 async def test_a_late_bounce_comes_to_the_envelope_sender_for_every_message(world: MailWorld, word: str) -> None:
     await send(world, f"{word}.joe@lead.test")
     (report,) = await answers(world)

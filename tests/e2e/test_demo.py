@@ -21,6 +21,14 @@ OUTCOMES = {
     "meeting": (ONE, 1, 0, 0),
     "question": (ONE, 1, 0, 0),
     "not-interested": (ONE, 1, 0, 0),
+    "interested-de": (ONE, 1, 0, 0),
+    "interested-fr": (ONE, 1, 0, 0),
+    "interested-ja": (ONE, 1, 0, 0),
+    "not-interested-de": (ONE, 1, 0, 0),
+    "colleague": (ONE, 1, 0, 0),  # found by house and subject alone
+    "alias": (ONE, 1, 0, 0),
+    "leftcompany": (ONE, 0, 0, 0),  # a machine's word, and nobody is there to be written to
+    "forged": (ALL, 0, 0, 0),  # reports that name none of our ids change nothing
     "unsubscribe": (ONE, 1, 0, 1),
     "oneclick": (ONE, 0, 0, 1),
     "hardbounce": (0, 0, 1, 0),

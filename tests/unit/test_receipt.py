@@ -149,6 +149,12 @@ def test_an_absence_is_no_reply_and_stops_nothing() -> None:
     assert (told.replies, told.stopped, told.by_lead[BOB]) == (1, {BOB: EPOCH}, {"automatic": 1, "replies": 1})
 
 
+def test_a_machines_word_that_somebody_has_left_is_no_reply_and_stops_all_the_same() -> None:
+    told = Told()
+    tell(told, msgspec.structs.replace(answered("auto_reply"), left_company=True))
+    assert (told.replies, told.stopped, told.by_lead[BOB]) == (0, {BOB: EPOCH}, {"automatic": 1})
+
+
 def test_the_arms_counters_are_compared_with_the_stream() -> None:
     told = Told()
     tell(told, went(1))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.sandbox import recipients
-from deploy.local.sandbox.answers import MACHINE_THANKS, OUT_OF_OFFICE, REPLIES, compose, is_automatic, thread_of
+from deploy.local.sandbox.answers import compose, is_automatic, thread_of
 from deploy.local.sandbox.imap_syntax import (
     Candidate,
     Largest,
@@ -26,8 +26,17 @@ from deploy.local.sandbox.imap_syntax import (
     tokens,
 )
 from deploy.local.sandbox.log import Outcome, duplicates
-from deploy.local.sandbox.recipients import SHORTEST_DELAY, Behaviour, behaviour_of, delay_of, refusal_of
+from deploy.local.sandbox.recipients import (
+    LANGUAGES,
+    SHORTEST_DELAY,
+    Behaviour,
+    behaviour_of,
+    delay_of,
+    language_of,
+    refusal_of,
+)
 from deploy.local.sandbox.store import Stored, to_us
+from deploy.local.sandbox.wordings import ABROAD, LEFT_COMPANY, MACHINE_THANKS, OUT_OF_OFFICE, REPLIES
 from services.replies.rules.inspection import inspect, read
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -70,6 +79,10 @@ def answer(behaviour: Behaviour, raw: bytes, recipient: str = "interested.mary7@
         ("4217@x.test", Behaviour.SILENT),
         ("policydot.amy@x.test", Behaviour.POLICY_AT_DOT),
         ("policydotty@x.test", Behaviour.SILENT),
+        ("interested-ja.ken@x.test", Behaviour.INTERESTED),
+        ("unsubscribe-de@x.test", Behaviour.UNSUBSCRIBE),
+        ("interested-nl@x.test", Behaviour.SILENT),
+        ("question-de@x.test", Behaviour.SILENT),
         ("bouncer@x.test", Behaviour.SILENT),
         ("mary.interested@x.test", Behaviour.SILENT),
         ("7interested@x.test", Behaviour.SILENT),
@@ -114,7 +127,7 @@ def test_a_delay_is_within_its_bounds_and_always_the_same(address: str) -> None:
     assert delay_of(address, timedelta(0)) == timedelta(0)
 
 
-@pytest.mark.parametrize("behaviour", REPLIES)
+@pytest.mark.parametrize("behaviour", set(REPLIES) - {Behaviour.COLLEAGUE, Behaviour.ALIAS})
 def test_a_reply_stays_in_its_thread(behaviour: Behaviour) -> None:
     raw = campaign_mail(Message_ID="<second@acme.test>", References="<first@acme.test>", Subject="Re: A question")
     target, reply = answer(behaviour, raw)
@@ -126,6 +139,19 @@ def test_a_reply_stays_in_its_thread(behaviour: Behaviour) -> None:
     assert reply["From"].addresses[0].addr_spec == "interested.mary7@lead.test"
     assert "may I ask you something?" in reply.get_content()
     assert not is_automatic(reply.as_bytes())
+
+
+@pytest.mark.parametrize(
+    ("recipient", "writer"),
+    [("alias.mary7@lead.test", "mary7@home.test"), ("colleague.mary7@lead.test", "mary7.robin@lead.test")],
+)
+def test_somebody_else_and_a_second_address_answer_under_the_same_subject(recipient: str, writer: str) -> None:
+    _, reply = answer(behaviour_of(recipient), campaign_mail(), recipient)
+    assert reply["From"].addresses[0].addr_spec == writer
+    assert reply["Subject"] == "Re: A question"
+    assert behaviour_of(writer) is Behaviour.SILENT
+    with_ids = behaviour_of(recipient) is Behaviour.ALIAS
+    assert (reply["In-Reply-To"] is not None, reply["References"] is not None) == (with_ids, with_ids)
 
 
 def test_people_word_their_replies_differently() -> None:
@@ -167,14 +193,54 @@ def test_a_late_bounce_is_a_delivery_report_with_the_returned_headers() -> None:
         (Behaviour.UNSUBSCRIBE, "unsubscribe"),
         (Behaviour.OUT_OF_OFFICE, "out_of_office"),
         (Behaviour.AUTO_REPLY, "auto_reply"),
+        (Behaviour.LEFT_COMPANY, "auto_reply"),
+        (Behaviour.COLLEAGUE, "interested"),
+        (Behaviour.ALIAS, "interested"),
     ],
 )
 def test_every_wording_is_read_as_what_it_is_meant(behaviour: Behaviour, intent: str) -> None:
     answers = [answer(behaviour, campaign_mail(), f"someone.p{n}@lead.test")[1] for n in range(60)]
-    wordings = REPLIES.get(behaviour) or (MACHINE_THANKS if behaviour is Behaviour.AUTO_REPLY else OUT_OF_OFFICE)
+    notes = {
+        Behaviour.AUTO_REPLY: MACHINE_THANKS,
+        Behaviour.OUT_OF_OFFICE: OUT_OF_OFFICE,
+        Behaviour.LEFT_COMPANY: LEFT_COMPANY,
+    }
+    wordings = REPLIES.get(behaviour) or notes[behaviour]
     said = [each.get_content().replace("\r\n", "\n") for each in answers]
     assert all(any(each.startswith(wording.partition("{")[0]) for each in said) for wording in wordings)
+    inspected = [inspect(each.as_bytes()) for each in answers]
+    assert {each.intent for each in inspected} == {intent}
+    assert {each.left_company for each in inspected} == {behaviour is Behaviour.LEFT_COMPANY}
+
+
+@pytest.mark.parametrize(("behaviour", "language"), ABROAD)
+def test_every_wording_abroad_is_read_as_what_it_is_meant(behaviour: Behaviour, language: str) -> None:
+    word = behaviour.name.lower().replace("_", "-")
+    people = [f"{word}-{language}.p{n}@lead.test" for n in range(20)]
+    assert {language_of(person) for person in people} == {language}
+    answers = [answer(behaviour_of(person), campaign_mail(), person)[1] for person in people]
+    said = [each.get_content().replace("\r\n", "\n") for each in answers]
+    assert all(
+        any(each.startswith(wording.partition("{")[0]) for each in said) for wording in ABROAD[behaviour, language]
+    )
+    intent = "unsubscribe" if behaviour is Behaviour.UNSUBSCRIBE else behaviour.name.lower()
     assert {inspect(each.as_bytes()).intent for each in answers} == {intent}
+
+
+def test_nobody_speaks_a_language_that_no_wording_has() -> None:
+    assert {language for _, language in ABROAD} == set(LANGUAGES)
+    assert language_of("interested.mary@lead.test") == language_of("silent-de@lead.test") == "en"
+
+
+def test_a_forger_guesses_our_ids_and_knows_whom_we_wrote_to() -> None:
+    mails = [campaign_mail(Message_ID=f"<{n}@acme.test>") for n in range(20)]
+    reports = [read(answer(Behaviour.FORGED, mail, "forged.joe@lead.test")[1].as_bytes(), NOW.date()) for mail in mails]
+    assert {each.kind for each in reports} == {"bounce", "complaint"}
+    ids = [id_ for each in reports if each.report for id_ in each.report.message_ids]
+    assert len(set(ids)) == len(reports)
+    assert not any(id_.startswith(f"<{n}@") for id_ in ids for n in range(20))
+    named = {each.address for report in reports if report.report for each in report.report.recipients}
+    assert named <= {"forged.joe@lead.test"}
 
 
 def test_a_meeting_is_asked_for_with_a_time() -> None:

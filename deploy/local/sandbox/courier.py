@@ -7,11 +7,12 @@ import ipaddress
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from urllib.parse import urlsplit
 
-from deploy.local.sandbox.answers import MX, compose, headers_of, is_automatic, thread_of
+from deploy.local.sandbox.answers import compose, headers_of, is_automatic, thread_of
 from deploy.local.sandbox.recipients import ANSWERING, MACHINES, REPORTS, Behaviour, behaviour_of, delay_of
+from deploy.local.sandbox.reports import MX
 from deploy.local.sandbox.store import Due, Store
 
 RETRY_ONE_CLICK = timedelta(minutes=10)
@@ -98,7 +99,7 @@ class Courier:
         else:
             now = self._clock.now()
             target, answer = compose(due.behaviour, due.raw, sender=due.sender, recipient=due.recipient, now=now)
-            returned = "" if due.behaviour in MACHINES else due.recipient
+            returned = "" if due.behaviour in MACHINES else parseaddr(str(headers_of(answer)["From"]))[1]
             with self._store.transaction():
                 self._store.file(target, "INBOX", f"Return-Path: <{returned}>\r\n".encode() + answer, now)
                 self._store.settle(due)

@@ -8,9 +8,13 @@
 | question       | 250                                                   | a reply that only asks something          |
 | not-interested | 250                                                   | a reply that declines; also notinterested |
 | unsubscribe    | 250                                                   | a reply that asks to be removed           |
+| colleague      | 250                                                   | a reply by another of the house, no ids   |
+| alias          | 250                                                   | a reply from another address of theirs    |
 | oneclick       | 250                                                   | a POST to List-Unsubscribe (RFC 8058)     |
 | ooo            | 250                                                   | an absence note with a date of return     |
 | autoreply      | 250                                                   | a machine's thanks; nobody is away        |
+| leftcompany    | 250                                                   | a machine says that they have left        |
+| forged         | 250                                                   | forged reports about it, the ids guessed  |
 | dsn            | 250                                                   | a report: 5.1.1, no such user             |
 | softdsn        | 250                                                   | a report: 5.2.2 full, or 4.4.7 too late   |
 | hardbounce     | RCPT: 550 5.1.1; also bounce                          |                                           |
@@ -23,6 +27,7 @@
 | tarpit         | RCPT and dot: 250, each after `tarpit_s`              | nothing                                   |
 | tarpitdot      | dot: never answers, hangs up after `tarpit_s`         | nothing: it was not stored                |
 
+Behind interested, not-interested and unsubscribe -de, -fr or -ja says in which language they answer; else in English.
 The minutes are business time, counted from the first try of that sender for that recipient; `tarpit_s` is real time.
 """
 
@@ -46,9 +51,13 @@ class Behaviour(Enum):
     QUESTION = auto()
     NOT_INTERESTED = auto()
     UNSUBSCRIBE = auto()
+    COLLEAGUE = auto()
+    ALIAS = auto()
     ONE_CLICK = auto()
     OUT_OF_OFFICE = auto()
     AUTO_REPLY = auto()
+    LEFT_COMPANY = auto()
+    FORGED = auto()
     DSN = auto()
     SOFT_DSN = auto()
     HARD_BOUNCE = auto()
@@ -69,9 +78,13 @@ _WORDS = {
     "notinterested": Behaviour.NOT_INTERESTED,
     "not-interested": Behaviour.NOT_INTERESTED,
     "unsubscribe": Behaviour.UNSUBSCRIBE,
+    "colleague": Behaviour.COLLEAGUE,
+    "alias": Behaviour.ALIAS,
     "oneclick": Behaviour.ONE_CLICK,
     "ooo": Behaviour.OUT_OF_OFFICE,
     "autoreply": Behaviour.AUTO_REPLY,
+    "leftcompany": Behaviour.LEFT_COMPANY,
+    "forged": Behaviour.FORGED,
     "dsn": Behaviour.DSN,
     "softdsn": Behaviour.SOFT_DSN,
     "hardbounce": Behaviour.HARD_BOUNCE,
@@ -85,6 +98,12 @@ _WORDS = {
     "tarpit": Behaviour.TARPIT,
     "tarpitdot": Behaviour.TARPIT_AT_DOT,
 }
+
+
+# Who answers in one of them is named by the word with it behind: interested-ja.
+LANGUAGES = ("de", "fr", "ja")
+_SPEAKING = ("interested", "not-interested", "unsubscribe")
+_WORDS.update({f"{word}-{language}": _WORDS[word] for word in _SPEAKING for language in LANGUAGES})
 
 
 class _Refusal(NamedTuple):
@@ -111,9 +130,10 @@ _AT_RCPT = {
     ),
 }
 # Whose mail server writes, to the envelope's sender and from nobody (RFC 3834 §4, RFC 3464 §2).
-MACHINES = frozenset({Behaviour.DSN, Behaviour.SOFT_DSN, Behaviour.OUT_OF_OFFICE, Behaviour.AUTO_REPLY})
+NOTES = frozenset({Behaviour.OUT_OF_OFFICE, Behaviour.AUTO_REPLY, Behaviour.LEFT_COMPANY})
 # A server reports on every message; people and absence notes answer a thread once.
-REPORTS = frozenset({Behaviour.DSN, Behaviour.SOFT_DSN})
+REPORTS = frozenset({Behaviour.DSN, Behaviour.SOFT_DSN, Behaviour.FORGED})
+MACHINES = NOTES | REPORTS
 # Those whose answer comes later, on its own way.
 ANSWERING = MACHINES | {
     Behaviour.INTERESTED,
@@ -121,6 +141,8 @@ ANSWERING = MACHINES | {
     Behaviour.QUESTION,
     Behaviour.NOT_INTERESTED,
     Behaviour.UNSUBSCRIBE,
+    Behaviour.COLLEAGUE,
+    Behaviour.ALIAS,
     Behaviour.ONE_CLICK,
 }
 
@@ -129,6 +151,13 @@ def behaviour_of(address: str) -> Behaviour:
     """The behaviour named by the local part up to its first dot, plus or digit; an unknown word is silent."""
     word = _FIRST_WORD.match(address.lower())
     return _WORDS.get(word[0], Behaviour.SILENT) if word else Behaviour.SILENT
+
+
+def language_of(address: str) -> str:
+    """In which language its owner answers: "en" unless the first word ends in another."""
+    word = _FIRST_WORD.match(address.lower())
+    ending = word[0].rpartition("-")[2] if word and word[0] in _WORDS else ""
+    return ending if ending in LANGUAGES else "en"
 
 
 def refusal_of(behaviour: Behaviour, known_for: timedelta) -> str | None:

@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from deploy.local.sandbox.answers import MX, headers_of
+from deploy.local.sandbox.answers import headers_of
 from deploy.local.sandbox.courier import Clock, Courier
 from deploy.local.sandbox.listen import HOST
 from deploy.local.sandbox.log import Outcome, SmtpLog
 from deploy.local.sandbox.recipients import BLOCKED, Behaviour, behaviour_of, refusal_of
+from deploy.local.sandbox.reports import MX
 from deploy.local.sandbox.store import Store
 
 WRONG_PASSWORD = "wrong"  # noqa: S105 - the one password that no mailbox has
