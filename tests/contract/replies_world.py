@@ -21,7 +21,7 @@ from services.replies.app import Settings
 from services.replies.deps import Deps
 from services.replies.imap import Network
 from services.replies.queries import mailboxes
-from services.replies.queries.mailboxes import DueInbox
+from services.replies.queries.mailboxes import DueInbox, Pace
 from services.replies.sessions import Sessions
 from tests.support import (
     PEPPER,
@@ -74,15 +74,15 @@ async def send(
     owner: Connection,
     office: Office,
     *,
-    to: str = "bob@lead.test",
+    to: str | Lead = "bob@lead.test",
     at: datetime | None = None,
     state: str = "accepted",
-    body: str = "A word with you, Bob?",
+    subject: str = "Hello Bob",
     **columns: Any,
 ) -> Sent:
     """An email of the campaign's first step that went out at `at` (an hour ago), as the sender leaves it."""
     at = at or datetime.now(UTC) - timedelta(hours=1)
-    lead = await make_lead(owner, office.team, email=to, list_id=office.list_id)
+    lead = to if isinstance(to, Lead) else await make_lead(owner, office.team, email=to, list_id=office.list_id)
     step = office.campaign.step_ids[0]
     send_id = campaign_send_id(office.campaign.id, step, lead.key)
     sent = Sent(
@@ -112,9 +112,10 @@ async def send(
         "inbox_id": office.inbox.id,
         "message_id": sent.message_id,
         "from_email": office.inbox.email,
-        "to_email": to,
-        "subject": "Hello Bob",
-        "body_text": body,
+        "to_email": lead.email,
+        "subject": subject,
+        "body_text": "A word with you, Bob?",
+        "thread_id": sent.message_id,
         "status": "sent",
         "sent_at": at,
         "sent_on": at.date(),
@@ -197,7 +198,8 @@ async def replies(
 async def due(deps: Deps) -> list[DueInbox]:
     """Every mailbox, whenever it was asked."""
     async with deps.pool.acquire() as connection:
-        return await mailboxes.due_inboxes(connection, datetime.now(UTC) + timedelta(days=3650), [], 100)
+        late = datetime.now(UTC) + timedelta(days=3650)
+        return await mailboxes.due_inboxes(connection, late, Pace(fastest=0, slowest=0), [], {}, 100)
 
 
 async def store(pool: Pool, office: Office, raw: bytes, *, folder: str = "INBOX", at: datetime | None = None) -> UUID:
