@@ -26,7 +26,7 @@ from services.replies.jobs.answer import sort_answer
 from services.replies.outcomes import IGNORED, Outcome, Sorting, ignored, told_of
 from services.replies.queries import effects, messages, sent
 from services.replies.queries.sent import SentEmail
-from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, decisive, without_addresses
+from services.replies.rules.bounce import MARK_FIELD, NOT_COMPLAINTS, Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import read
 from services.replies.rules.parse import message_ids, parse_headers
 
@@ -129,6 +129,8 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
     email = await _find(at, report.message_ids, report.tokens)
     if email is None or email.sent_on is None:
         return ignored("foreign_report")
+    if report.feedback_type in NOT_COMPLAINTS:
+        return ignored("nothing_refused", email_id=str(email.email_id), feedback_type=report.feedback_type)
     if report.feedback_type:
         return await _sort_complaint(at, report.feedback_type[:MAX_FEEDBACK_CHARS], email)
     recipient = decisive(report, email.lead_email)

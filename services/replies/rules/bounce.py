@@ -32,6 +32,8 @@ from services.replies.rules.refusal import BounceClass, classify, is_vague
 from services.replies.rules.wording import any_of
 
 MARK_FIELD = "x-coldstream-ref"  # our token (libs/schema/ids.py), for relays that rewrite the Message-ID
+# Feedback that blames nobody: "this is no spam" (RFC 6430), and what a domain's owner asked to hear of (RFC 6591).
+NOT_COMPLAINTS = frozenset({"not-spam", "auth-failure", "dmarc"})
 MAX_STATUS_CHARS = 64_000  # of a delivery-status part that are read
 
 # What a report may say happened (RFC 3464 §2.3.3); any other word there means that it failed.
