@@ -1,4 +1,4 @@
-"""Wiring of replies: two loops, one that asks the mailboxes and one that sorts what came. Decides nothing."""
+"""Wiring of replies: loops that ask the mailboxes, sort what came and do what people asked for. Decides nothing."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,8 +20,11 @@ from services.replies.sessions import Sessions
 class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
     """What replies is told beside what every process is told."""
 
-    # How long a mailbox is left alone after it was asked, business seconds.
+    # How long a mailbox is left alone after it was asked, business seconds: while it is busy, and after days of quiet.
     poll_interval_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    poll_slowest_s: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    # Whether servers may call between polls when a message came (IMAP's IDLE).
+    imap_idle: bool = True
     # How many IMAP connections this process keeps at most.
     imap_sessions: Annotated[int, msgspec.Meta(ge=1)] = 200
     # The shortest time between two logins to one mailbox, real seconds: providers lock accounts that log in often.
@@ -41,7 +44,13 @@ async def build(settings: Settings) -> Service:
     """
     network = Network(context=tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     runtime = await open_runtime(settings, "replies")
-    sessions = Sessions(runtime.pool, network, most=settings.imap_sessions, login_gap_s=settings.imap_login_gap_s)
+    sessions = Sessions(
+        runtime.pool,
+        network,
+        most=settings.imap_sessions,
+        login_gap_s=settings.imap_login_gap_s,
+        rests=settings.imap_idle,
+    )
     deps = Deps(
         settings=settings,
         pool=runtime.pool,
@@ -51,6 +60,7 @@ async def build(settings: Settings) -> Service:
         stopping=runtime.stopping,
         sessions=sessions,
         poll_interval=timedelta(seconds=settings.poll_interval_s),
+        poll_slowest=timedelta(seconds=settings.poll_slowest_s),
     )
     return Service(
         name="replies",

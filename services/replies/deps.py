@@ -9,7 +9,11 @@ from services.replies.sessions import Sessions
 
 @dataclass(frozen=True, kw_only=True)
 class Deps(Runtime):
-    """What replies works with; `poll_interval` is business time."""
+    """What replies works with.
+
+    A mailbox is asked every `poll_interval` while it is busy, and at least every `poll_slowest`; business time.
+    """
 
     sessions: Sessions
     poll_interval: timedelta
+    poll_slowest: timedelta = timedelta(minutes=10)

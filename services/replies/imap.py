@@ -5,40 +5,55 @@ is data to be checked: a session that saw nonsense is over.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Literal
+from typing import get_args
 
 import msgspec
 
 from libs.schema.runtime.network import IMAP_PORTS, resolve_public
-from services.replies.imap_guard import MAX_TALK_BYTES, Account, Client, ImapError, LoginRefusedError, Network, quoted
+from services.replies.imap_guard import (
+    MAX_TALK_BYTES,
+    Account,
+    Client,
+    ImapError,
+    LoginRefusedError,
+    Network,
+    RefusedError,
+    quoted,
+)
+from services.replies.rules.folders import Folder, Role, choose
 
-__all__ = ["Account", "Fetched", "Found", "ImapError", "LoginRefusedError", "Network", "Role", "Session", "connect"]
-
-Role = Literal["INBOX", "Junk", "Sent"]
+__all__ = [
+    "Account",
+    "Fetched",
+    "Found",
+    "ImapError",
+    "LoginRefusedError",
+    "Network",
+    "RefusedError",
+    "Role",
+    "Session",
+    "connect",
+]
 
 MAX_UIDS = 100  # one command names no more: its answer is parsed by recursion, line by line
 MAX_MESSAGE_BYTES = 1_048_576  # of one message that are fetched; the rest is attachments
 MAX_HEADER_BYTES = 65_536  # of a copy in Sent, of which only the header is wanted
 MAX_FETCH_BYTES = 4 * MAX_MESSAGE_BYTES  # one command asks for no more
+LOOK_EVERY = 10  # a folder that seems unchanged is opened all the same: some servers' STATUS is stale or wrong
 
 _UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d{1,10})\]", re.IGNORECASE)
 _ITEM = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
 _UID = re.compile(rb"[( ]UID (\d{1,10})", re.IGNORECASE)
 _SIZE = re.compile(rb"[( ]RFC822\.SIZE (\d{1,19})", re.IGNORECASE)
 _DATE = re.compile(rb'INTERNALDATE "([^"]{20,30})"', re.IGNORECASE)
+_STATUS = re.compile(rb"\((.*)\)\s*\Z")
 _QUOTED_BODY = re.compile(rb'BODY\[[^\]]*\](?:<\d+>)? "((?:[^"\\]|\\.)*)"', re.IGNORECASE | re.DOTALL)
 _LISTED = re.compile(
     rb'\((?P<flags>[^)]*)\) (?:"(?P<mark>\\?.)"|NIL) (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<atom>\S+))\Z'
 )
-# Servers without special-use flags (RFC 6154) are asked by these names.
-_NAMES: dict[Role, frozenset[str]] = {
-    "INBOX": frozenset({"inbox"}),
-    "Junk": frozenset({"junk", "spam", "junk e-mail", "junk email", "bulk mail", "junk-e-mail"}),
-    "Sent": frozenset({"sent", "sent items", "sent mail", "sent messages", "gesendet", "gesendete objekte"}),
-}
-_FLAGS: dict[Role, bytes] = {"Junk": b"\\junk", "Sent": b"\\sent"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PARENTS = frozenset({"inbox", "[gmail]", "[google mail]"})  # folders lie beneath them, too
 
@@ -60,19 +75,52 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session:
-    """A mailbox after login. Every method raises ImapError, after which the session must be thrown away."""
+    """A mailbox after login. After an ImapError, except RefusedError, the session must be thrown away."""
 
     def __init__(self, client: Client, folders: Mapping[Role, str]) -> None:
         self._client = client
         self.folders = folders
         self._open: tuple[Role, int] | None = None
+        self._kept = 0  # how often it was used again without being opened anew
+        self._is_current = False  # the server has told all of its news
+        self._may_rest = client.has("IDLE")
+        self._asked: dict[Role, bytes] = {}
+        self._read: dict[Role, bytes] = {}
+        self._glances: Counter[Role] = Counter()
+        self._facts = "(UIDVALIDITY UIDNEXT MESSAGES" + (" HIGHESTMODSEQ)" if client.has("CONDSTORE") else ")")
+
+    async def is_unchanged(self, role: Role) -> bool:
+        """Whether the folder looks as it did before it was last read; costs one command and opens nothing.
+
+        The open folder is always to be searched, and so is each one every LOOK_EVERY times, and where a server answers
+        otherwise than it should.
+        """
+        if self._open is not None and self._open[0] == role:
+            return False
+        name = quoted(self.folders[role])
+        try:
+            lines = await self._client.run(lambda library: library.status(name, self._facts))
+        except RefusedError:
+            return False
+        words = [match[1].upper() for line in lines[:-1] if (match := _STATUS.search(line))]
+        self._asked[role] = status = words[-1] if words else b""
+        self._glances[role] += 1
+        is_whole = b"UIDVALIDITY" in status and b"UIDNEXT" in status
+        return is_whole and self._read.get(role) == status and self._glances[role] % LOOK_EVERY != 0
+
+    def was_read(self, role: Role) -> None:
+        """Tells that all of the folder that `is_unchanged` last looked at has been read and stored."""
+        self._read[role] = self._asked.get(role, b"")
 
     async def open(self, role: Role) -> int:
         """Opens the folder to read it and returns its UIDVALIDITY; new mail is seen by the next search."""
-        if self._open and self._open[0] == role:
-            await self._client.run(lambda library: library.noop())
+        if self._open and self._open[0] == role and self._kept < LOOK_EVERY:
+            self._kept += 1
+            if not self._is_current:
+                await self._client.run(lambda library: library.noop())
+            self._is_current = False
             return self._open[1]
-        self._open = None
+        self._open, self._is_current, self._kept = None, False, 0
         lines = await self._client.run(lambda library: library.examine(quoted(self.folders[role])))
         # aioimaplib knows only SELECT as the way into the selected state.
         self._client.guard.state = "SELECTED"
@@ -81,6 +129,25 @@ class Session:
             raise ImapError("the server names no UIDVALIDITY for a folder")
         self._open = (role, int(found[1]))
         return self._open[1]
+
+    def rest(self, on_news: Callable[[], None]) -> None:
+        """Until `wake` the server may call when a message comes to INBOX, where it can and INBOX is open.
+
+        Nothing depends on it: it is a hint to look sooner, and the look finds what there is.
+        """
+        if self._may_rest and self._open is not None and self._open[0] == "INBOX":
+            self._client.rest(on_news)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the server may call."""
+        return self._client.is_resting
+
+    async def wake(self) -> None:
+        """To be called before anything else after `rest`; a second call does nothing."""
+        kept = await self._client.wake()
+        if kept is not None:
+            self._may_rest = self._is_current = kept
 
     async def search_after(self, uid: int) -> list[int]:
         """The UIDs above `uid`, ascending. Servers answer n:* with the last message even where it is below n."""
@@ -114,6 +181,11 @@ class Session:
             if each.uid in bodies
         ]
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is known to be gone."""
+        return self._client.guard.failure is not None
+
     def drop(self) -> None:
         """Hangs up without a word, for instance in the midst of a command."""
         self._client.drop()
@@ -130,8 +202,7 @@ class Session:
     async def _fetch(self, uids: Sequence[int], items: str, room: int) -> list[tuple[bytes, bytes | None]]:
         if not uids:
             return []
-        numbers = ",".join(map(str, uids))
-        return _items(await self._client.run(lambda library: library.uid("FETCH", numbers, items), room))
+        return _items(await self._client.fetch_by_uid(",".join(map(str, uids)), items, room))
 
 
 def affordable(found: Sequence[Found], *, headers_only: bool = False) -> Sequence[Found]:
@@ -174,34 +245,38 @@ def _asked(*, headers_only: bool) -> tuple[str, int]:
 
 
 async def _find_folders(client: Client) -> dict[Role, str]:
-    """The names of the folders that matter, by special-use flag, else by name."""
+    """The names of the folders that matter: in one command where the server knows their uses (RFC 6154)."""
+    special: list[Folder] = []
+    if client.has("SPECIAL-USE"):
+        try:
+            lines = await client.run(lambda library: library.list('(SPECIAL-USE) ""', '"*" RETURN (SPECIAL-USE)'))
+        except RefusedError:  # RFC 6154 §2 does not oblige it to know extended LIST
+            lines = []
+        special = _listed(lines)
+        if len(found := choose(special)) == len(get_args(Role)):
+            return found
     listed = _listed(await client.run(lambda library: library.list('""', '"%"')))
-    for name, mark, _ in list(listed):
-        if mark and name.lower() in _PARENTS:
-            pattern = quoted(f"{name}{mark}%")
+    for parent in list(listed):
+        if parent.mark and parent.name.lower() in _PARENTS:
+            pattern = quoted(f"{parent.name}{parent.mark}%")
             listed += _listed(await client.run(lambda library, pattern=pattern: library.list('""', pattern)))
-    folders: dict[Role, str] = {"INBOX": "INBOX"}
-    roles: tuple[Role, ...] = ("Junk", "Sent")
-    for role in roles:
-        flagged = [name for name, _, flags in listed if _FLAGS[role] in flags.lower().split()]
-        named = [name for name, mark, _ in listed if _last_word(name, mark).lower() in _NAMES[role]]
-        if flagged or named:
-            folders[role] = (flagged or named)[0]
-    return folders
+    return choose([*special, *listed])
 
 
-def _last_word(name: str, mark: str) -> str:
-    return name.rpartition(mark)[2] if mark else name
-
-
-def _listed(lines: Sequence[bytes]) -> list[tuple[str, str, bytes]]:
-    """Name, hierarchy mark and flags of the folders in LIST's answer; names that are not plain ASCII are left alone."""
-    found: list[tuple[str, str, bytes]] = []
+def _listed(lines: Sequence[bytes]) -> list[Folder]:
+    """The folders in LIST's answer; a name that is no text is left alone."""
+    found: list[Folder] = []
     for line in lines:
         match = _LISTED.match(line)
-        if match and line.isascii():
-            name = match["atom"] or re.sub(rb"\\(.)", rb"\1", match["quoted"])
-            found.append((name.decode("ascii"), (match["mark"] or b"").decode("ascii")[-1:], match["flags"]))
+        if match is None:
+            continue
+        try:
+            name = (match["atom"] or re.sub(rb"\\(.)", rb"\1", match["quoted"])).decode()
+        except UnicodeDecodeError:
+            continue
+        mark = (match["mark"] or b"").decode("ascii", "replace")[-1:]
+        flags = frozenset(match["flags"].decode("ascii", "replace").lower().split())
+        found.append(Folder(name=name, mark=mark, flags=flags))
     return found
 
 

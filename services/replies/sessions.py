@@ -7,7 +7,9 @@ one. Sockets and pauses are real time (design.md §9.1).
 import asyncio
 import random
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from functools import partial
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -16,25 +18,40 @@ from asyncpg.pool import PoolConnectionProxy
 from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, CLOSE_TIMEOUT_S, Pool
 from services.replies import imap
 from services.replies.queries import mailboxes
+from services.replies.queries.mailboxes import Place
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 15 * 60.0
-REFUSED_PAUSE_S = 120.0  # a refused login is asked again at most 3 times in 5 minutes (reliability.md B51)
+REFUSED_PAUSE_S = 120.0  # at most: a refused login is asked again at most 3 times in 5 minutes (reliability.md B51)
 BUSY_PAUSE_S = 5.0  # another process speaks for it
+CALL_GAP_S = 2.0  # how soon after a poll the server may call for the next one
+LOST_RESTS = 3  # in a row; a server that hangs up on those who rest is not asked to call any more
+CLOSES_AT_ONCE = 20
+
+Suspects: TypeAlias = dict[int, int]  # UIDs on which a fetch has failed, and how often
 
 
 class Sessions:
-    """The sessions of this process. `most` bounds them; above it the one that was used longest ago is closed."""
+    """The sessions of this process. `most` bounds them; above it the one that was used longest ago is closed.
 
-    def __init__(self, pool: Pool, network: imap.Network, *, most: int, login_gap_s: float) -> None:
+    With `rests` a mailbox's server may call between polls (IMAP's IDLE).
+    """
+
+    def __init__(self, pool: Pool, network: imap.Network, *, most: int, login_gap_s: float, rests: bool = True) -> None:
         self._pool = pool
         self._network = network
         self._most = most
         self._login_gap_s = login_gap_s
-        self._open: OrderedDict[UUID, imap.Session] = OrderedDict()
-        self._failures: dict[UUID, int] = {}
+        self._rests = rests
+        self._open: OrderedDict[UUID, tuple[imap.Session, imap.Account]] = OrderedDict()
+        self._ways: dict[UUID, str] = {}
+        self._failures: Counter[UUID] = Counter()
+        self._refusals: Counter[UUID] = Counter()
+        self._lost_rests: Counter[UUID] = Counter()
         self._not_before: dict[UUID, float] = {}
         self._last_login: dict[UUID, float] = {}
+        self._calls: dict[UUID, float] = {}  # who called, and when it may be heard
+        self._suspects: dict[Place, Suspects] = {}
         self._locks: PoolConnectionProxy[asyncpg.Record] | None = None
         self._locked: set[UUID] = set()
         self._turn = asyncio.Lock()  # one statement at a time on the connection that holds the locks
@@ -42,11 +59,28 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def pausing(self) -> list[UUID]:
-        """The mailboxes that are not to be asked now."""
+    def pausing(self) -> dict[UUID, str]:
+        """The mailboxes that are not to be asked now, as long as the way in is this one."""
         now = time.monotonic()
         self._not_before = {inbox_id: until for inbox_id, until in self._not_before.items() if until > now}
-        return list(self._not_before)
+        return {inbox_id: self._ways.get(inbox_id, "") for inbox_id in self._not_before}
+
+    def called(self) -> list[UUID]:
+        """The mailboxes whose server has called since they were last asked; each is named once."""
+        now = time.monotonic()
+        heard = [inbox_id for inbox_id, at in self._calls.items() if at <= now]
+        for inbox_id in heard:
+            del self._calls[inbox_id]
+        return heard
+
+    def suspects(self, place: Place) -> Suspects:
+        """The messages of the place on which a fetch has failed: the caller's to keep."""
+        self._suspects = {each: found for each, found in self._suspects.items() if found}
+        return self._suspects.setdefault(place, {})
+
+    def attend(self, inbox_id: UUID, way: str) -> None:
+        """Tells which way in is tried now: a pause holds for that one alone."""
+        self._ways[inbox_id] = way
 
     async def enter(self, inbox_id: UUID, account: imap.Account) -> imap.Session | None:
         """The mailbox's session; None where another process has it or a new login would come too soon.
@@ -58,7 +92,7 @@ class Sessions:
         if not await self._lock(inbox_id):
             self._not_before[inbox_id] = time.monotonic() + BUSY_PAUSE_S
             return None
-        session = self._open.get(inbox_id)
+        session = await self._kept(inbox_id, account)
         if session is None:
             soonest = self._last_login.get(inbox_id, float("-inf")) + self._login_gap_s
             if soonest > time.monotonic():
@@ -66,45 +100,88 @@ class Sessions:
                 return None
             self._last_login[inbox_id] = time.monotonic()
             session = await imap.connect(account, self._network)
-        self._open[inbox_id] = session
+            self._refusals.pop(inbox_id, None)
+        self._open[inbox_id] = session, account
         self._open.move_to_end(inbox_id)
         return session
 
     async def leave(self, inbox_id: UUID) -> None:
-        """Tells that a poll went well; closes what is above the bound."""
+        """Tells that a poll went well; the server may call from now on. Closes what is above the bound."""
         self._failures.pop(inbox_id, None)
+        session, _ = self._open.get(inbox_id, (None, None))
+        if session is not None and self._rests and self._lost_rests[inbox_id] < LOST_RESTS:
+            earliest = time.monotonic() + CALL_GAP_S
+            session.rest(partial(self._call, inbox_id, earliest))
         while len(self._open) > self._most:
             await self._give_up(next(iter(self._open)))
 
     async def fail(self, inbox_id: UUID, *, refused: bool) -> float:
         """Throws the session away; returns for how many seconds the mailbox is left alone."""
-        failures = self._failures[inbox_id] = self._failures.get(inbox_id, 0) + 1
-        first = REFUSED_PAUSE_S if refused else FIRST_PAUSE_S
-        longest = min(first * 2 ** min(failures - 1, 10), LONGEST_PAUSE_S)
-        # Half of it is chance, so that mailboxes of one host do not come back together.
-        pause_s = longest * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
-        self._not_before[inbox_id] = time.monotonic() + pause_s
-        await self._give_up(inbox_id)
-        return pause_s
+        self._failures[inbox_id] += 1
+        self._refusals[inbox_id] += refused
+        growing = min(FIRST_PAUSE_S * 2 ** min(self._failures[inbox_id] - 1, 10), LONGEST_PAUSE_S)
+        return await self._pause(inbox_id, REFUSED_PAUSE_S if refused else growing)
+
+    def refusals(self, inbox_id: UUID) -> int:
+        """How many logins the mailbox's server has refused since one went well or `despair` was told."""
+        return self._refusals[inbox_id]
+
+    async def despair(self, inbox_id: UUID) -> None:
+        """Leaves the mailbox alone for as long as it goes: what it refuses again and again will not mend by itself."""
+        self._refusals.pop(inbox_id, None)
+        await self._pause(inbox_id, LONGEST_PAUSE_S)
 
     def forget(self, inbox_id: UUID) -> None:
         """Hangs up on the mailbox because its session was left in the midst of a command; nobody is to blame."""
-        session = self._open.pop(inbox_id, None)
-        if session is not None:
-            session.drop()
+        if inbox_id in self._open:
+            self._open.pop(inbox_id)[0].drop()
 
     async def close(self) -> None:
         """Logs out everywhere and lets others speak."""
-        for inbox_id in list(self._open):
-            await self._give_up(inbox_id)
+        turns = asyncio.Semaphore(CLOSES_AT_ONCE)
+
+        async def close_one(inbox_id: UUID) -> None:
+            async with turns:
+                await self._give_up(inbox_id)
+
+        await asyncio.gather(*(close_one(inbox_id) for inbox_id in list(self._open)))
         if self._locks is not None:
             if not self._locks.is_closed():
                 await self._locks.reset(timeout=CLOSE_TIMEOUT_S)  # the pool would keep its locks
             await self._pool.release(self._locks)
             self._locks = None
 
+    async def _kept(self, inbox_id: UUID, account: imap.Account) -> imap.Session | None:
+        """The session of the last poll, awake; None where it went meanwhile, or led to another mailbox."""
+        if inbox_id not in self._open:
+            return None
+        session, entered = self._open[inbox_id]
+        if session.is_lost:
+            self._lost_rests[inbox_id] += session.is_resting
+            self.forget(inbox_id)
+            return None
+        if (entered.host, entered.port, entered.tls, entered.username) != (
+            *(account.host, account.port, account.tls, account.username),
+        ):
+            self._open.pop(inbox_id)
+            await session.close()
+            return None
+        await session.wake()
+        self._lost_rests.pop(inbox_id, None)
+        return session
+
+    def _call(self, inbox_id: UUID, earliest: float) -> None:
+        self._calls[inbox_id] = earliest
+
+    async def _pause(self, inbox_id: UUID, longest_s: float) -> float:
+        # Half of it is chance, so that mailboxes of one host do not come back together.
+        pause_s = longest_s * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+        self._not_before[inbox_id] = time.monotonic() + pause_s
+        await self._give_up(inbox_id)
+        return pause_s
+
     async def _give_up(self, inbox_id: UUID) -> None:
-        session = self._open.pop(inbox_id, None)
+        session, _ = self._open.pop(inbox_id, (None, None))
         if session is not None:
             await session.close()
         async with self._turn:

@@ -11,7 +11,7 @@ Does:   what people leave in job_queue "sender": answers by hand.
 Hears:  reply.received, reply.classified, bounce.*, email.confirmed, email.opened, email.clicked, email.complained,
         lead.unsubscribed, lead.suppressed, lead.marked, lead.erased, lead.imported,
         campaign.resumed, campaign.changed, campaign.archived, campaign.circuit_closed,
-        inbox.connected, inbox.resumed, inbox.circuit_closed, inbox.health_changed.
+        inbox.connected, inbox.disconnected, inbox.resumed, inbox.circuit_closed, inbox.health_changed.
 Tells:  email.queued, cancelled, sent, delivered, deferred, failed, unknown; bounce.* out of the dialogue;
         lead.enrolled, held, stopped, completed; campaign.activated (by schedule), completed, circuit_opened,
         circuit_closed; inbox.circuit_opened, circuit_closed, disconnected.

@@ -16,7 +16,13 @@ from libs.schema.events.email import (
     EmailConfirmed,
     EmailOpened,
 )
-from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
+from libs.schema.events.inbox import (
+    InboxCircuitClosed,
+    InboxConnected,
+    InboxDisconnected,
+    InboxHealthChanged,
+    InboxResumed,
+)
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
 from libs.schema.events.reply import ReplyClassified, ReplyReceived
 from libs.schema.runtime.db import Tx
@@ -72,6 +78,7 @@ HEARS: dict[type[Event], Callable[[Deps, Tx, Envelope, Any], Awaitable[None]]] =
     CampaignArchived: handlers.on_campaign_archived,
     CampaignCircuitClosed: handlers.on_campaign_circuit_closed,
     InboxConnected: handlers.on_inbox_connected,
+    InboxDisconnected: handlers.on_inbox_disconnected,
     InboxResumed: handlers.on_inbox_released,
     InboxCircuitClosed: handlers.on_inbox_circuit_closed,
     InboxHealthChanged: handlers.on_inbox_health_changed,

@@ -19,7 +19,13 @@ from libs.schema.events.email import (
     EmailConfirmed,
     EmailOpened,
 )
-from libs.schema.events.inbox import InboxCircuitClosed, InboxConnected, InboxHealthChanged, InboxResumed
+from libs.schema.events.inbox import (
+    InboxCircuitClosed,
+    InboxConnected,
+    InboxDisconnected,
+    InboxHealthChanged,
+    InboxResumed,
+)
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
 from libs.schema.events.reply import ReplyClassified, ReplyEvent, ReplyReceived
 from libs.schema.runtime.db import Tx
@@ -149,9 +155,18 @@ async def on_inbox_health_changed(_deps: Deps, tx: Tx, envelope: Envelope, event
 
 
 async def on_inbox_connected(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxConnected) -> None:
-    """New credentials: what the old ones were refused for says nothing any more."""
+    """New credentials, or a mailbox that lets replies in again: what was refused before says nothing any more."""
     await circuits.credentials_renewed(tx, envelope.teamid, event.inbox_id, envelope.time)
+    await breaker.reconnect_inbox(tx, envelope.teamid, event.inbox_id)
     await fold.release_inboxes(tx, envelope.teamid, [event.inbox_id])
+
+
+async def on_inbox_disconnected(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxDisconnected) -> None:
+    """Its replies cannot be read: who answers would be written to again, so nothing is sent until they can be.
+
+    What the API or this service tell of has been done by them.
+    """
+    await breaker.disconnect_unread_inbox(tx, envelope.teamid, event.inbox_id, event.reason)
 
 
 async def on_inbox_circuit_closed(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxCircuitClosed) -> None:

@@ -138,10 +138,10 @@ async def test_a_drop_in_the_middle_of_a_fetch_loses_nothing(
 
         def dropping(command: str) -> bytes | None:
             nonlocal drops
-            drops -= 1
-            return HANG_UP if drops >= 0 else server.sane(command)
+            drops -= "BODY" in command
+            return HANG_UP if "BODY" in command and drops >= 0 else server.sane(command)
 
-        server.script["UID FETCH 1,2,3,4,5 (UID BODY"] = dropping
+        server.script["UID FETCH"] = dropping
         async with replies(database) as deps:
             assert not await poll(deps)
             assert not await poll(deps)
@@ -216,7 +216,7 @@ async def test_the_service_is_built_from_its_settings_and_does_its_work(
     service = await app.build(settings)
     assert service.close is not None
     try:
-        assert [await loop.tick() for loop in service.loops] == [True, True]
+        assert [await loop.tick() for loop in service.loops if loop.name in ("poll", "sort_inbound")] == [True, True]
     finally:
         await service.close()
         await close_pool(service.runtime.pool)
@@ -233,7 +233,7 @@ async def test_a_refused_login_is_left_alone_and_holds_nobody_up(
         world.put(ADDRESS, b"Subject: hi\r\n\r\n")
         async with replies(database, world) as deps:
             assert await poll(deps)
-            assert deps.sessions.pausing() == [broken]
+            assert list(deps.sessions.pausing()) == [broken]
             for _ in range(3):
                 await poll(deps)
             assert sum(command.startswith("LOGIN") for command in server.commands) == 1

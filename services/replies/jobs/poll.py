@@ -6,22 +6,31 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
+from libs.schema.events.inbox import InboxConnected, InboxDisconnected
 from libs.schema.runtime.db import transaction
 from libs.schema.runtime.network import ForbiddenAddressError
+from libs.schema.runtime.outbox import record
 from libs.schema.secrets import SecretError, open_secret
 from services.replies import imap
 from services.replies.deps import Deps
+from services.replies.jobs.fetch import fetch
 from services.replies.queries import mailboxes
-from services.replies.queries.mailboxes import Cursor, DueInbox, NewRaw, Place
+from services.replies.queries.mailboxes import Cursor, DueInbox, NewRaw, Pace, Place
 from services.replies.rules.parse import parse_headers
 
 POLLS_AT_ONCE = 8
 DUE_AT_ONCE = 100  # mailboxes of one tick
-# Messages of one folder; the rest waits for the next poll, so that no mailbox holds the others up.
+# Of one folder; the rest waits for the next poll, so that no mailbox holds the others up.
 MAX_NEW_PER_POLL = 1000
+MAX_BYTES_PER_POLL = 64 * 1_048_576
 # Before the first and after a lost cursor: INTERNALDATE is a day's matter (RFC 3501 §6.4.4).
 LOOK_BACK = timedelta(days=3)
-_ROLES: tuple[imap.Role, ...] = ("INBOX", "Junk", "Sent")
+# Refused logins after which nobody believes any more that it was the server's bad hour.
+REFUSALS = 3
+# INBOX last, so that it is open, and may call, until the next poll.
+_ROLES: tuple[imap.Role, ...] = ("Junk", "Sent", "INBOX")
 
 
 async def poll(deps: Deps) -> bool:
@@ -29,9 +38,10 @@ async def poll(deps: Deps) -> bool:
 
     A second process takes others: each mailbox is locked by whoever speaks for it.
     """
-    before = deps.clock.now() - deps.poll_interval
+    pace = Pace(fastest=deps.poll_interval.total_seconds(), slowest=deps.poll_slowest.total_seconds())
+    called, pausing = deps.sessions.called(), deps.sessions.pausing()
     async with transaction(deps.pool) as tx:
-        due = await mailboxes.due_inboxes(tx, before, deps.sessions.pausing(), DUE_AT_ONCE)
+        due = await mailboxes.due_inboxes(tx, deps.clock.now(), pace, called, pausing, DUE_AT_ONCE)
     turns = asyncio.Semaphore(POLLS_AT_ONCE)
 
     async def in_turn(inbox: DueInbox) -> bool:
@@ -49,21 +59,19 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
     A second call finds only what came since. A failure ends the session and is told in one log line.
     """
     asked_at = deps.clock.now()
-    refused = False
+    deps.sessions.attend(inbox.id, inbox.way)
     try:
         session = await deps.sessions.enter(inbox.id, account_of(deps.settings.secret_key, inbox))
         if session is None:
             return False
+        if inbox.was_refused:
+            await _welcome(deps, inbox)
         async with transaction(deps.pool) as tx:
             cursors = await mailboxes.read_cursors(tx, inbox.id)
         roles: list[imap.Role] = [role for role in _ROLES if role in session.folders]
         complete = [await _poll_folder(deps, session, inbox, role, cursors.get(role)) for role in roles]
     except (imap.ImapError, ForbiddenAddressError, SecretError) as error:
-        refused = isinstance(error, imap.LoginRefusedError | SecretError)
-        pause_s = await deps.sessions.fail(inbox.id, refused=refused)
-        deps.log.warning(
-            "inbox.unreachable", inbox_id=str(inbox.id), reason=str(error), refused=refused, pause_s=round(pause_s)
-        )
+        await _fail(deps, inbox, error)
         return False
     except BaseException:  # the database is away, or the process ends: whatever the server answers now is nobody's
         deps.sessions.forget(inbox.id)
@@ -76,29 +84,53 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
 
 
 def account_of(secret_key: bytes, inbox: DueInbox) -> imap.Account:
-    """Where the mailbox is and how to enter it.
+    """Where the mailbox is and how to enter it: by its access token where it has one.
 
     Raises:
-        SecretError: it has no password, or one that was sealed with another key.
+        SecretError: it has neither token nor password, or one that was sealed with another key.
 
     """
-    column = "imap_password" if inbox.imap_password is not None else "smtp_password"
-    sealed = inbox.imap_password or inbox.smtp_password
-    if sealed is None:
-        raise SecretError("the mailbox has no password")
-    return imap.Account(
-        host=inbox.host,
-        port=inbox.port,
-        tls=inbox.tls,
-        username=inbox.username,
-        password=open_secret(secret_key, sealed, row_id=inbox.id, column=column),
+    account = imap.Account(host=inbox.host, port=inbox.port, tls=inbox.tls, username=inbox.username)
+    for column in ("oauth_access_token", "imap_password", "smtp_password"):
+        sealed = getattr(inbox, column)
+        if sealed is not None:
+            plain = open_secret(secret_key, sealed, row_id=inbox.id, column=column)
+            field = "access_token" if column == "oauth_access_token" else "password"
+            return msgspec.structs.replace(account, **{field: plain})
+    raise SecretError("the mailbox has no password")
+
+
+async def _fail(deps: Deps, inbox: DueInbox, error: Exception) -> None:
+    """Ends the session; after REFUSALS refused logins the platform is told that the mailbox cannot be read."""
+    refused = isinstance(error, imap.LoginRefusedError)
+    pause_s = await deps.sessions.fail(inbox.id, refused=refused)
+    deps.log.warning(
+        "inbox.unreachable", inbox_id=str(inbox.id), reason=str(error), refused=refused, pause_s=round(pause_s)
     )
+    if not isinstance(error, imap.LoginRefusedError) or deps.sessions.refusals(inbox.id) < REFUSALS:
+        return
+    async with transaction(deps.pool) as tx:
+        if await mailboxes.mark_refused(tx, inbox.id, inbox.way):
+            event = InboxDisconnected(inbox_id=inbox.id, reason=f"replies cannot be read: {error.mend}")
+            await record(tx, inbox.team_id, event, by="replies", at=deps.clock.now())
+    await deps.sessions.despair(inbox.id)
+
+
+async def _welcome(deps: Deps, inbox: DueInbox) -> None:
+    """A mailbox that refused us has let us in: nobody has to renew anything more."""
+    async with transaction(deps.pool) as tx:
+        provider = await mailboxes.clear_refused(tx, inbox.id)
+        if provider is not None:
+            event = InboxConnected(inbox_id=inbox.id, provider=provider)
+            await record(tx, inbox.team_id, event, by="replies", at=deps.clock.now())
 
 
 async def _poll_folder(
     deps: Deps, session: imap.Session, inbox: DueInbox, role: imap.Role, cursor: Cursor | None
 ) -> bool:
     """Stores the folder's new messages, oldest first; returns whether that was all of them."""
+    if await session.is_unchanged(role) and cursor is not None:
+        return True
     place = Place(team_id=inbox.team_id, inbox_id=inbox.id, folder=role, uidvalidity=await session.open(role))
     known = cursor is not None and cursor.uidvalidity == place.uidvalidity
     if cursor and known:
@@ -107,39 +139,31 @@ async def _poll_folder(
         # Seen for the first time, or numbered anew: what lies further back is known, or not for us.
         since = cursor.last_internal_date if cursor and cursor.last_internal_date else inbox.created_at
         newest = await session.newest()
-        uids = await session.search_since((since - LOOK_BACK).date())
-    for at in range(0, min(len(uids), MAX_NEW_PER_POLL), imap.MAX_UIDS):
-        await _fetch(deps, session, place, uids[at : at + imap.MAX_UIDS])
-    if len(uids) > MAX_NEW_PER_POLL:
-        return False
+        uids = await session.search_since((min(since, deps.clock.now()) - LOOK_BACK).date())
+    room = MAX_BYTES_PER_POLL
+    for at in range(0, len(uids), imap.MAX_UIDS):
+        if at >= MAX_NEW_PER_POLL or room <= 0:
+            return False
+        async for fetched, upto in fetch(deps, session, place, uids[at : at + imap.MAX_UIDS]):
+            room -= sum(len(each.raw) for each in fetched)
+            await _store(deps, place, fetched, upto=upto)
     if uids or not known:
         await _store(deps, place, [], upto=max([newest, *uids[-1:]]))
+    session.was_read(role)
     return True
 
 
-async def _fetch(deps: Deps, session: imap.Session, place: Place, uids: Sequence[int]) -> None:
-    """Stores these messages, in as many batches as the session needs."""
-    headers_only = place.folder == "Sent"
-    found = await session.describe(uids)
-    while found:
-        batch = imap.affordable(found, headers_only=headers_only)
-        found = found[len(batch) :]
-        fetched = await session.fetch(batch, headers_only=headers_only)
-        missing = {each.uid for each in batch} - {each.found.uid for each in fetched}
-        # Gone by now, or not handed out: then it is stored without its bytes, to be seen as unreadable.
-        withheld = await session.describe(sorted(missing))
-        fetched += [imap.Fetched(found=each, raw=b"", truncated=True) for each in withheld]
-        await _store(deps, place, fetched, upto=batch[-1].uid)
-
-
-async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], *, upto: int) -> None:
-    """The messages and the cursor behind them, in one transaction."""
+async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], *, upto: int | None) -> None:
+    """The messages and the cursor behind them, in one transaction; None: it stays where it is."""
+    if upto is None and not fetched:
+        return
     now = deps.clock.now()
     rows = [_row(deps.new_id(), place, each, now) for each in fetched]
     newest = max((row.internal_date for row in rows), default=None)
     async with transaction(deps.pool) as tx:
         await mailboxes.store_raw(tx, place, rows, now)
-        await mailboxes.move_cursor(tx, place, upto, newest, now)
+        if upto is not None:
+            await mailboxes.move_cursor(tx, place, upto, newest, now)
 
 
 def _row(id_: UUID, place: Place, fetched: imap.Fetched, now: datetime) -> NewRaw:

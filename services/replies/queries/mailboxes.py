@@ -1,6 +1,6 @@
 """Mailboxes: which are due, who speaks for them, how far they have been read, what came."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ from libs.schema.runtime.db import Tx, fetch_all
 
 
 class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
-    """A mailbox to be asked, with its sealed credentials."""
+    """A mailbox to be asked, with its sealed credentials; `way` changes with whatever a login depends on."""
 
     id: UUID
     team_id: UUID
@@ -22,6 +22,20 @@ class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
     imap_password: str | None
     smtp_password: str | None
     created_at: datetime
+    oauth_access_token: str | None = None
+    way: str = ""
+    was_refused: bool = False
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How often mailboxes are asked, business seconds.
+
+    Every `fastest` until `fresh` after something was sent or came, then ever slower in proportion, but every `slowest`.
+    """
+
+    fastest: float
+    slowest: float
+    fresh: float = 6 * 3600.0
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,22 +68,80 @@ class NewRaw(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool
 
 
+# A token past its life is no credential: its mailbox waits for the API to renew it. Where every login was refused only
+# other credentials help, or somebody who sets the mailbox going again.
 DUE_INBOXES = """
-SELECT id, team_id, imap_host AS host, coalesce(imap_port, 993) AS port, imap_tls AS tls,
-    coalesce(imap_username, smtp_username, email) AS username, imap_password, smtp_password, created_at
-FROM inboxes
-WHERE deleted_at IS NULL
-    AND imap_host IS NOT NULL
-    AND (last_reply_checked_at IS NULL OR last_reply_checked_at <= $1)
-    AND NOT (id = ANY($2::uuid[]))
-ORDER BY last_reply_checked_at NULLS FIRST, id
-LIMIT $3
+SELECT i.id, i.team_id, i.imap_host AS host, coalesce(i.imap_port, 993) AS port, i.imap_tls AS tls,
+    coalesce(i.imap_username, i.smtp_username, i.email) AS username, i.imap_password, i.smtp_password, i.created_at,
+    i.oauth_access_token, i.imap_way AS way, i.imap_refused IS NOT NULL AS was_refused
+FROM inboxes AS i
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM $1::timestamptz - greatest(i.created_at, i.last_sent_at, max(c.updated_at))) AS quiet_s
+    FROM imap_cursor AS c
+    WHERE c.inbox_id = i.id
+) AS q
+CROSS JOIN LATERAL (
+    SELECT i.last_reply_checked_at
+        + make_interval(secs => greatest($2, least($3, $2 * greatest(1, q.quiet_s::float8 / $4)))) AS at
+) AS due
+WHERE i.deleted_at IS NULL
+    AND i.imap_host IS NOT NULL
+    AND CASE WHEN i.oauth_access_token IS NOT NULL THEN coalesce(i.oauth_expires_at > clock_timestamp(), TRUE)
+        ELSE i.provider = 'smtp' OR i.imap_password IS NOT NULL OR i.smtp_password IS NOT NULL END
+    AND (i.imap_refused IS DISTINCT FROM i.imap_way OR i.status IN ('active', 'warming_up'))
+    AND (due.at IS NULL OR due.at <= $1 OR i.id = ANY ($5::uuid[]))
+    AND NOT EXISTS (SELECT FROM unnest($6::uuid[], $7::text[]) AS p(id, way) WHERE p.id = i.id AND p.way = i.imap_way)
+ORDER BY due.at NULLS FIRST, i.id
+LIMIT $8
 """
 
 
-async def due_inboxes(tx: Tx, before: datetime, but: Sequence[UUID], limit: int) -> list[DueInbox]:
-    """The mailboxes that were last asked at `before` or earlier, longest ago first, without those in `but`."""
-    return await fetch_all(tx, DueInbox, DUE_INBOXES, before, list(but), limit)
+async def due_inboxes(  # noqa: PLR0913, PLR0917 - who, when, how often, who else and who not
+    tx: Tx, now: datetime, pace: Pace, called: Sequence[UUID], pausing: Mapping[UUID, str], limit: int
+) -> list[DueInbox]:
+    """The mailboxes whose time has come and those that `called`, longest due first, without those that pause.
+
+    A pause is for one way in: where that has changed since, it is over.
+    """
+    args = (list(called), list(pausing), list(pausing.values()), limit)
+    return await fetch_all(tx, DueInbox, DUE_INBOXES, now, pace.fastest, pace.slowest, pace.fresh, *args)
+
+
+# Without its new value where the credentials are others by now, which nobody has refused.
+MARK_REFUSED = """
+WITH box AS MATERIALIZED (
+    SELECT i.id, i.imap_refused, i.status
+    FROM inboxes AS i
+    WHERE i.id = $1
+        AND i.imap_way = $2
+        AND i.deleted_at IS NULL
+    FOR NO KEY UPDATE
+)
+UPDATE inboxes AS i
+SET imap_refused = i.imap_way
+FROM box
+WHERE i.id = box.id
+RETURNING box.imap_refused IS NULL OR box.status <> 'error'
+"""
+
+
+async def mark_refused(tx: Tx, inbox_id: UUID, way: str) -> bool:
+    """Notes that the mailbox's server refuses this way in; whether that is news."""
+    return await tx.fetchval(MARK_REFUSED, inbox_id, way) or False
+
+
+CLEAR_REFUSED = """
+UPDATE inboxes
+SET imap_refused = NULL
+WHERE id = $1
+    AND imap_refused IS NOT NULL
+RETURNING CASE WHEN status = 'error' THEN provider::text END
+"""
+
+
+async def clear_refused(tx: Tx, inbox_id: UUID) -> str | None:
+    """Notes that the mailbox lets us in again; the provider's name where it is still shown as broken."""
+    return await tx.fetchval(CLEAR_REFUSED, inbox_id)
 
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"

@@ -108,6 +108,40 @@ async def disconnect_inbox(tx: Tx, team_id: UUID, inbox_id: UUID, reason: str) -
     await tx.execute(DISCONNECT_INBOX, team_id, inbox_id, reason)
 
 
+# Only while its server still refuses the way in that stands there: a report may come late.
+DISCONNECT_UNREAD_INBOX = """
+UPDATE inboxes AS i
+SET status = 'error', status_reason = $3
+WHERE i.team_id = $1
+    AND i.id = $2
+    AND i.status IN ('active', 'warming_up')
+    AND i.imap_refused = i.imap_way
+    AND i.deleted_at IS NULL
+"""
+
+
+async def disconnect_unread_inbox(tx: Tx, team_id: UUID, inbox_id: UUID, reason: str) -> None:
+    """The inbox whose replies cannot be read sends nothing until they can be."""
+    await tx.execute(DISCONNECT_UNREAD_INBOX, team_id, inbox_id, reason)
+
+
+# Who waits for a new consent, or is paused by a person, goes on waiting for that.
+RECONNECT_INBOX = """
+UPDATE inboxes AS i
+SET status = 'active', status_reason = NULL
+WHERE i.team_id = $1
+    AND i.id = $2
+    AND i.status = 'error'
+    AND NOT i.reauth_required
+    AND i.deleted_at IS NULL
+"""
+
+
+async def reconnect_inbox(tx: Tx, team_id: UUID, inbox_id: UUID) -> None:
+    """The inbox sends again, if nothing but its credentials was in the way."""
+    await tx.execute(RECONNECT_INBOX, team_id, inbox_id)
+
+
 OVER = """
 SELECT b.team_id, b.kind, b.scope, b.scope_key AS key, b.state, b.failures, b.sends, b.threshold, b.retry_at,
     b.failed_at, b.counted_from, b.reason
