@@ -129,8 +129,6 @@ async def _sort_report(at: Sorting, report: Report) -> Outcome:
     email = await _find(at, report.message_ids, report.tokens)
     if email is None or email.sent_on is None:
         return ignored("foreign_report")
-    if report.feedback_type in NOT_COMPLAINTS:
-        return ignored("nothing_refused", email_id=str(email.email_id), feedback_type=report.feedback_type)
     if report.feedback_type:
         return await _sort_complaint(at, report.feedback_type[:MAX_FEEDBACK_CHARS], email)
     recipient = decisive(report, email.lead_email)
@@ -164,6 +162,8 @@ async def _sort_arrival(at: Sorting, email: SentEmail, detail: dict[str, Any]) -
 
 async def _sort_complaint(at: Sorting, feedback_type: str, email: SentEmail) -> Outcome:
     detail: dict[str, Any] = {"email_id": str(email.email_id), "feedback_type": feedback_type}
+    if feedback_type in NOT_COMPLAINTS:
+        return ignored("nothing_refused", **detail)
     await stop_people(at.tx, at.team_id, [email.lead_key])
     event = EmailComplained(**told_of(email), feedback_type=feedback_type)
     if await at.was_told(email, event.TYPE):
