@@ -13,7 +13,8 @@ SELECT m.id, jsonb_build_object('id', i.id, 'email', i.email) AS inbox, m.folder
     m.outcome_detail ->> 'from_name' AS from_name, m.outcome_detail ->> 'subject' AS subject,
     m.outcome_detail ->> 'preview' AS preview,
     CASE WHEN $2::uuid IS NOT NULL THEN m.outcome_detail ->> 'text' END AS text,
-    m.outcome_detail ->> 'intent' AS intent, (m.outcome_detail ->> 'confidence')::float8 AS intent_confidence, coalesce((
+    m.outcome_detail ->> 'intent' AS intent, (m.outcome_detail ->> 'confidence')::float8 AS intent_confidence,
+    coalesce((
         SELECT jsonb_agg(jsonb_build_object('id', l.id, 'email', l.email, 'first_name', l.first_name,
             'last_name', l.last_name, 'company', l.company, 'status', l.status) ORDER BY c.place)
         FROM jsonb_array_elements_text(m.outcome_detail -> 'candidates') WITH ORDINALITY AS c(lead_id, place)
