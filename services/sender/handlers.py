@@ -53,6 +53,9 @@ async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: Repl
     if event.intent == "out_of_office":
         # The text names a day and no hour; the windows decide the hour, so any zone will do.
         await _postpone(tx, envelope, event.lead_id, after_return(event.return_date, envelope.time, "UTC"))
+    if event.left_company:
+        # Nobody reads there any more: the sequence ends, and what the lead shows stays as it was.
+        await _change(tx, envelope, event.lead_id, LeadChange())
     await _show_reply(tx, envelope, event)
 
 
