@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.schema.events.base import open_envelope, open_event
 from libs.schema.ids import lead_key
 from libs.schema.runtime.db import Connection
 from services.replies.deps import Deps
 from services.replies.jobs.sort import sort_inbound
-from services.replies.outcomes import IGNORED
 from tests.contract.replies_world import (
     Office,
     Sent,
@@ -75,7 +75,7 @@ def answers(*ids: str) -> dict[str, str]:
 
 
 def ignored(why: str) -> float:
-    return IGNORED.labels(why)._value.get()
+    return REGISTRY.get_sample_value("coldstream_replies_ignored_total", {"why": why}) or 0.0
 
 
 async def test_an_answer_that_names_only_the_leads_former_mail_is_in_its_thread(
