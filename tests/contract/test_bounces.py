@@ -13,10 +13,11 @@ import pytest
 from services.replies.rules.inspection import Inspection, inspect
 
 BOUNCES = Path(__file__).parents[2].parent / "shared" / "bounces"
-# Measured floors of 168 messages and 160 reports; they only rise. Not recognised: a bounce that a person forwarded, and
-# an opt-out by a mail program, which we call that. Not agreed: mostly "user unknown" without a code, hard for us.
+# Measured floors of 168 messages and 161 reports; they only rise. Not recognised: a bounce that a person forwarded, and
+# an opt-out by a mail program, which we call that. Not agreed: "user unknown" without a code, or said under a vague one,
+# which field.md 4.5 calls hard.
 RECOGNISED = 166
-HARD_AGREED = 153
+HARD_AGREED = 154
 EXPECTED_KINDS = {"feedback": {"complaint"}, "vacation": {"auto_reply"}}
 
 needs_bounces = pytest.mark.skipif(not BOUNCES.is_dir(), reason="no shared folder beside this repository")

@@ -56,7 +56,7 @@ _OF_RECIPIENT = ("original-recipient", "final-recipient", "x-actual-recipient", 
 _GROUP_STARTS = frozenset({"original-recipient", "final-recipient", "action"})
 # Microsoft's junk mail reports follow no RFC: the message is enclosed, and a field of its own says who complained.
 _JUNK_REPORT, _JUNKED_BY = "complaint about message from", "x-hmxmroriginalrecipient"
-_TYPE = re.compile(r"\s*[A-Za-z][\w.-]{0,40}\s*;\s*")  # "smtp; 550 no such user", "X-Notes; …"
+_TYPE = re.compile(r"\A\s*[A-Za-z][\w.-]{0,40}\s*;\s*")  # "smtp; 550 no such user", "X-Notes; …"
 # A token as an address carries it behind a plus (VERP), or as the left half of our Message-ID in running text.
 _PLUS_TOKEN = re.compile(r"\+([a-z2-7]{26})@", re.IGNORECASE)
 _SPOKEN_ID = re.compile(r"message-?id\W{1,10}([a-z2-7]{26})@", re.IGNORECASE)

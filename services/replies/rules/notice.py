@@ -64,7 +64,7 @@ _FORMULA = any_of(
     ^\W{0,20}(?:the )?following (?:mail|message|recipient|address|e-?mail)
     ^\W{0,20}could not deliver (?:the )?(?:message|mail) to|^\W{0,20}delivery (?:to|of|has failed)
     ^\W{0,20}non-?delivery report|^\W{0,20}failed recipients?|^\W{0,20}unable to deliver (?:the )?(?:mail|message)
-    ^\W{0,20}(?:your|the) (?:e-?mail|mail|message)(?: below| above)?.{0,80}could not be delivered to
+    ^\W{0,20}(?:your|the) (?:e-?mail|mail|message)(?: below| above)?.{0,80}(?:could|was) not (?:be )?delivered
     ^\W{0,20}message from .{0,60}(?:virus|security)|^\W{0,20}votre message n'a pas pu etre delivre
     """
 )
@@ -143,17 +143,24 @@ def is_notice(message: Message) -> bool:
         return subject or (by_machine and _speaks_of_failure(message))
     if gives_back and (null_path or _NO_REPLY.search(sender)):
         return subject or _speaks_of_failure(message)
-    return subject and (_speaks_of_failure(message) if null_path else _has_form(message, gives_back=gives_back))
+    return subject and _has_form(message, null_path=null_path, gives_back=gives_back)
 
 
 def _speaks_of_failure(message: Message) -> bool:
     return bool(_WORDS.search(fold(notice_of(message)[:5000])))
 
 
-def _has_form(message: Message, *, gives_back: bool) -> bool:
-    """Nobody in particular sent it: then it must begin as only machines do, and list people or enclose the message."""
+def _has_form(message: Message, *, null_path: bool, gives_back: bool) -> bool:
+    """Nobody in particular sent it: then it begins as only machines do, and lists people or encloses the message.
+
+    Without a sender in its envelope one of the two is enough; an absence note has neither.
+    """
     notice = notice_of(message)
-    return bool(_FORMULA.search(fold(notice.lstrip()[:200]))) and (gives_back or bool(_LINE_HEAD.search(notice)))
+    lists = gives_back or bool(_LINE_HEAD.search(notice))
+    begins = bool(_FORMULA.search(fold(notice.lstrip()[:200])))
+    if null_path:
+        return begins or (lists and bool(_WORDS.search(fold(notice[:5000]))))
+    return begins and lists
 
 
 def is_report(message: Message) -> bool:
