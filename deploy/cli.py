@@ -186,10 +186,14 @@ def preflight(
 
 @app.command()
 def inspect(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)], *, as_json: Json = False
+    files: Annotated[
+        list[Path], typer.Argument(help="Messages, directories of *.eml files, or - for stdin.", allow_dash=True)
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an object a line for each message.")] = False,
 ) -> None:
-    """Tell what `replies` makes of message files: report, automatic reply, reply, and its intent."""
-    from deploy.commands.messages import inspect  # noqa: PLC0415
+    """Tell what `replies` would make of messages: report, automatic reply, reply and its intent."""
+    from deploy.commands.inspection import inspect  # noqa: PLC0415
 
     raise typer.Exit(inspect(files, as_json=as_json))
 

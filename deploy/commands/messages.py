@@ -1,6 +1,5 @@
-"""Commands on single messages and events; must never change a mailbox or the stream."""
+"""Commands on parked and published events; must never change a mailbox or the stream."""
 
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -11,30 +10,12 @@ from deploy.local.stream import opened
 from libs.schema.events import STREAM
 from libs.schema.runtime.db import close_pool, open_pool
 from libs.schema.runtime.parked import retry_parked
-from services.replies.rules.inspection import inspect as read_message
 
 LIST_PARKED = """
 SELECT consumer, event_id, type, attempts, parked_at, retried_at, error
 FROM parked
 ORDER BY parked_at, event_id
 """
-
-
-def inspect(files: list[Path], *, as_json: bool) -> int:
-    """What `replies` would make of each file; with `as_json` one object for one file, a list for more."""
-    found = [read_message(file.read_bytes()) for file in files]
-    if as_json:
-        print_json(found[0] if len(found) == 1 else found)
-        return DONE
-    for file, inspection in zip(files, found, strict=True):
-        print_line(f"{file}: {inspection.kind}")
-        for each in inspection.recipients:
-            words = [each.bounce_class, each.code, each.status, each.reason] if inspection.kind == "bounce" else []
-            print_line(" ".join(["  recipient:", each.address, *filter(None, words)]))
-        for name in ("intent", "confidence", "return_date", "matched_message_id"):
-            if (value := getattr(inspection, name)) is not None:
-                print_line(f"  {name}: {value}")
-    return DONE
 
 
 def parked_list(database_url: str, *, as_json: bool) -> int:

@@ -6,10 +6,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-import asyncpg
 import msgspec
-import nats.errors
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +20,11 @@ _data = Console(highlight=False, soft_wrap=True)
 
 def carry_out(work: Coroutine[Any, Any, int]) -> int:
     """Runs the work and returns its exit code; what lies outside of us (server, setting) is one line and UNREACHED."""
+    # Only who reaches for a server pays for its driver.
+    import asyncpg  # noqa: PLC0415
+    import nats.errors  # noqa: PLC0415
+    import structlog  # noqa: PLC0415
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

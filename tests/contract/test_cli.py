@@ -3,7 +3,6 @@
 import base64
 import re
 from importlib.metadata import version
-from pathlib import Path
 
 from libs.schema.runtime.db import Connection
 from tests.command import Done, children_cpu_s, coldstream
@@ -21,7 +20,6 @@ SETTINGS = {
     "COLDSTREAM_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
     "COLDSTREAM_PEPPER": base64.b64encode(PEPPER).decode(),
 }
-REPLY = b"From: Bob <bob@lead.test>\r\nTo: ann@acme.test\r\nIn-Reply-To: <a@acme.test>\r\n\r\nI am not interested.\r\n"
 
 
 async def costed(*arguments: str) -> tuple[float, Done]:
@@ -150,17 +148,6 @@ async def test_a_service_that_does_not_exist_is_wrong_use() -> None:
 
 async def test_nobody_behind_the_ops_port_is_not_healthy() -> None:
     assert (await coldstream("health", "--ops-port", "1")).code == 1
-
-
-async def test_a_message_file_is_read_as_replies_would(tmp_path: Path) -> None:
-    (tmp_path / "a.eml").write_bytes(REPLY)
-    done = await coldstream("inspect", str(tmp_path / "a.eml"), "--json")
-    assert done.code == 0
-    assert (done.json()["kind"], done.json()["intent"]) == ("reply", "not_interested")
-    both = await coldstream("inspect", str(tmp_path / "a.eml"), str(tmp_path / "a.eml"), "--json")
-    assert [each["kind"] for each in both.json()] == ["reply", "reply"]
-    as_text = await coldstream("inspect", str(tmp_path / "a.eml"))
-    assert "intent: not_interested" in as_text.out
 
 
 async def test_parked_events_are_listed_and_asked_for_again(database: str, owner: Connection) -> None:
