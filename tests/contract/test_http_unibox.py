@@ -179,6 +179,7 @@ async def test_conversations_are_filtered_by_all_that_a_person_may_look_for(rig:
 
 async def test_the_list_is_read_page_by_page_whatever_arrives_meanwhile(rig: Rig) -> None:
     desk = await make_desk(rig)
+    late = await desk.lead("late@lead.test")
     for number in range(5):
         lead = await desk.lead(f"n{number}@lead.test")
         await desk.reply(lead, thread=f"<{number}>", minute=number // 2, subject=str(number))
@@ -188,7 +189,7 @@ async def test_the_list_is_read_page_by_page_whatever_arrives_meanwhile(rig: Rig
     while path:
         page = await desk.caller.get(path)
         seen += [thread["subject"] for thread in page["data"]]
-        await desk.reply(lead, thread=f"<new {len(seen)}>", minute=50 + len(seen), subject="new")
+        await desk.reply(late, thread=f"<new {len(seen)}>", minute=50 + len(seen), subject="new")
         path = page["next_cursor"] and f"/v1/threads?limit=2&cursor={page['next_cursor']}"
     assert seen == ["4", "3", "2", "1", "0"]
 

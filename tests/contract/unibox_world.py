@@ -38,8 +38,9 @@ class Desk:
 
     async def email(self, lead: Lead, *, thread: str, at: datetime = MONDAY, **columns: Any) -> UUID:
         """An email to the lead that has gone; more columns of `emails` by name."""
-        row = {
-            "id": new_id(),
+        email_id = new_id()
+        row: dict[str, Any] = {
+            "id": email_id,
             "team_id": self.team.id,
             "campaign_id": self.campaign.id,
             "lead_id": lead.id,
@@ -55,12 +56,13 @@ class Desk:
             "created_at": at,
         }
         await insert(self.owner, "emails", row | columns)
-        return row["id"]
+        return email_id
 
     async def reply(self, lead: Lead, *, thread: str | None, minute: int = 0, **columns: Any) -> UUID:
         """A reply of the lead, so many minutes past Monday's ten o'clock; more columns of `replies` by name."""
-        row = {
-            "id": new_id(),
+        reply_id = new_id()
+        row: dict[str, Any] = {
+            "id": reply_id,
             "team_id": self.team.id,
             "lead_id": lead.id,
             "inbox_id": self.inbox.id,
@@ -76,13 +78,14 @@ class Desk:
             "received_at": MONDAY + timedelta(minutes=minute),
         }
         await insert(self.owner, "replies", row | columns)
-        return row["id"]
+        return reply_id
 
     async def unmatched(self, *, minute: int = 0, outcome: str = "unmatched", **detail: Any) -> UUID:
         """A message that nobody's email explains; more of its outcome by name."""
         at = MONDAY + timedelta(minutes=minute)
-        row = {
-            "id": new_id(),
+        raw_id = new_id()
+        row: dict[str, Any] = {
+            "id": raw_id,
             "team_id": self.team.id,
             "inbox_id": self.inbox.id,
             "folder": "INBOX",
@@ -98,7 +101,7 @@ class Desk:
             "sorted_at": at,
         }
         await insert(self.owner, "inbound_raw", row)
-        return row["id"]
+        return raw_id
 
     async def threads(self, query: str = "") -> list[dict[str, Any]]:
         """The conversations that are listed."""
