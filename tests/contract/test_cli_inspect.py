@@ -17,9 +17,7 @@ REPLY = (
 DECLINED = REPLY + b"\r\nI am not interested.\r\n"
 AWAY = REPLY + b"Auto-Submitted: auto-replied\r\nSubject: Out of office\r\n\r\nI will be back on 16 March 2026.\r\n"
 LEFT = REPLY + b"Auto-Submitted: auto-replied\r\n\r\nBob has left the company.\r\n"
-NEWSLETTER = (
-    b"From: News <news@shop.test>\r\nSubject: Sale\r\nList-Unsubscribe: <https://shop.test/u>\r\n\r\nBuy now.\r\n"
-)
+NEWSLETTER = b"From: News <news@shop.test>\r\nSubject: Sale\r\nList-Unsubscribe: <https://s.test/u>\r\n\r\nBuy.\r\n"
 OPT_OUT = b"From: Bob <bob@lead.test>\r\nTo: ann@acme.test\r\nSubject: unsubscribe\r\n\r\n\r\n"
 REPORT = b"""Return-Path: <>
 From: MAILER-DAEMON@mx.test

@@ -15,6 +15,7 @@ SPLITS: tuple[Split, ...] = ("tuned", "held")
 # What stands; a change of the rules may raise it, none may lower it.
 REACHED: dict[Split, float] = {"tuned": 0.80, "held": 0.80}
 LANGUAGE_REACHED: dict[Split, float] = {"tuned": 0.80, "held": 0.80}
+FINAL: tuple[Intent, ...] = ("unsubscribe", "not_interested")
 PRECISION = 0.98  # of what stops mail for good, or tells a person that nobody wants it
 
 
@@ -78,7 +79,7 @@ def table(chosen: list[Verdict]) -> str:
 def test_replies_are_understood_in_every_shape(split: Split) -> None:
     chosen = verdicts(split)
     assert macro_f1(chosen) >= REACHED[split], table(chosen)
-    for intent in ("unsubscribe", "not_interested"):
+    for intent in FINAL:
         assert precision(chosen, intent) >= PRECISION, table([each for each in chosen if each.found == intent])
 
 
