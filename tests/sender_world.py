@@ -121,7 +121,7 @@ async def sender_world(
     """A world with inboxes on a scripted server, at nine on a Monday."""
     async with scripted_smtp(pem.server_context()) as script:
         clock = FixedClock(MONDAY)
-        deps = await _deps(database, clock, pem, settings)
+        deps = await sender_deps(database, clock, pem, **settings)
         team = await make_team(owner)
         boxes = [await _inbox(owner, team, script, number) for number in range(inboxes)]
         world = World(
@@ -143,10 +143,11 @@ async def sender_world(
 
 async def another_sender(world: World, pem: Certificates, **settings: Any) -> Deps:
     """A second process's worth of sender on the same database; the test closes it."""
-    return await _deps(world.database, world.clock, pem, settings)
+    return await sender_deps(world.database, world.clock, pem, **settings)
 
 
-async def _deps(database: str, clock: FixedClock, pem: Certificates, changes: dict[str, Any]) -> Deps:
+async def sender_deps(database: str, clock: FixedClock, pem: Certificates, **changes: Any) -> Deps:
+    """What a sender works with, under its own login; the test closes it."""
     url = role_url(database, "sender")
     settings = SenderSettings(
         database_url=url,
