@@ -13,8 +13,8 @@ import pytest
 from services.replies.rules.inspection import Inspection, inspect
 
 BOUNCES = Path(__file__).parents[2].parent / "shared" / "bounces"
-# Measured floors of 168 messages and 161 reports; they only rise. Not recognised: a bounce that a person forwarded, and
-# an opt-out by a mail program, which we call that. Not agreed: "user unknown" without a code, or said under a vague one,
+# Measured floors of 168 messages and 161 reports; they only rise. Not recognised: a bounce that a person forwarded,
+# and an opt-out by a mail program, which we call that. Not agreed: "user unknown" without a code or under a vague one,
 # which field.md 4.5 calls hard.
 RECOGNISED = 166
 HARD_AGREED = 154

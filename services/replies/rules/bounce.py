@@ -97,10 +97,13 @@ def read_report(message: Message) -> Report | None:
     if not (groups or is_told):
         return None
     returned, notice = returned_headers(message), notice_of(message)
-    named = [next(filter(None, (_typed(group.first(name)) for name in _OF_RECIPIENT)), "") for group in groups]
-    if not any(named):
-        named = people(message, notice, returned)
-    recipients = _from_status(named, groups, notice) if groups else _from_notice(named, notice)
+    named = [(address, group) for group in groups if (address := _address_of(group))]
+    if named:
+        recipients = _from_status(named, notice)
+    elif groups:
+        recipients = _from_status([(people(message, notice, returned)[0], groups[-1])], notice)
+    else:
+        recipients = _from_notice(people(message, notice, returned), notice)
     return _report(message, returned, recipients, notice)
 
 
@@ -127,6 +130,8 @@ def _tokens(message: Message, returned: list[Headers], notice: str) -> tuple[str
 
 def _complaint(message: Message) -> Report | None:
     part = _first(message, "message/feedback-report")
+    if part is None and message.params.get("report-type", "").lower() == "feedback-report":
+        part = next((each for each in message.parts[:MAX_TEXTS] if b"feedback-type:" in each.body.lower()), None)
     if part is None and not message.headers.first("subject").lower().startswith(_JUNK_REPORT):
         return None
     returned = returned_headers(message)
@@ -186,12 +191,14 @@ def _split_group(fields: Headers) -> list[Headers]:
     return [Headers(tuple(group)) for group in groups]
 
 
-def _from_status(named: list[str], groups: list[Headers], notice: str) -> list[Recipient]:
+def _address_of(group: Headers) -> str:
+    return next(filter(None, (_typed(group.first(name)) for name in _OF_RECIPIENT)), "")
+
+
+def _from_status(named: list[tuple[str, Headers]], notice: str) -> list[Recipient]:
     """One recipient for each address; where a report speaks of one again, what it says last holds."""
-    words = _spoken_of(dict.fromkeys(named), notice)
-    found: dict[str, Recipient] = {}
-    for address, group in zip(named, groups, strict=False):  # a report may name fewer people than it has fields for
-        found[address] = _from_fields(address, group, words[address])
+    words = _spoken_of(dict.fromkeys(address for address, _ in named), notice)
+    found = {address: _from_fields(address, group, words[address]) for address, group in named}
     return list(found.values())[:MAX_RECIPIENTS]
 
 

@@ -191,12 +191,12 @@ def people(message: Message, notice: str, returned: list[Headers]) -> list[str]:
     ]
     own = _own_addresses(message, returned)
     to = [each for headers in returned for each in addresses(headers.first("to")) if each not in own]
-    others = [each for each in named if each not in own] or named
+    heads = set(addresses(" ".join(_LINE_HEAD.findall(notice)), MAX_RECIPIENTS))
+    others = [each for each in named if each not in own] or [each for each in named if each in heads]
     listed = _LISTED.search(notice)
     if listed:  # "To: the group … did not reach the following recipients: bob@lead.test"
         below = set(addresses(_X400.sub(" ", notice[listed.end() :])))
         others = [each for each in others if each in below] or others
-    heads = set(addresses(" ".join(_LINE_HEAD.findall(notice)), MAX_RECIPIENTS))
     others = [each for each in others if each in heads or each in to] or others
     return (others or to or [""])[:MAX_RECIPIENTS]
 

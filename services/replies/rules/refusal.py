@@ -153,24 +153,27 @@ _EXACT = (
         """,
     ),
 )
-# "User unknown" in de, fr, es and pt, it, nl, pl, cs, ru, ja and zh, mostly by the verb alone: so only behind a code.
-_ELSEWHERE = any_of(
-    alternatives(
-        r"""
-        unbekannt|existiert nicht|(?:empfanger|benutzer|postfach|adresse|konto).{0,60}(?:nicht gefunden|ungultig)
-        inconnue?\b|introuvable|n'existe pas|(?:destinataire|adresse).{0,40}invalide|inexistant|non repertorie
-        desconhecid|desconocid|inexistente|n[ao]o? existe
-        (?:destinatario|usuario|endereco|direccion).{0,40}(?:invalid|encontr)
-        sconosciut|inesistente|non esiste|nessun utente
-        (?:destinatario|casella|indirizzo).{0,40}non (?:valid|e stat|trovat)
-        onbekend|bestaat niet|(?:ontvanger|gebruiker|adres).{0,40}(?:niet gevonden|ongeldig)
-        nie istnieje|nieznan|nie ma takiego|(?:odbiorc|uzytkownik|adresat)\w{0,3}.{0,40}nie .{0,10}znalezion
-        neexistuj|neznam|nenalezen|nebyl\w? nalezen
-        не существует|нет такого|неизвест|(?:пользовател|получател|адрес|ящик).{0,60}не (?:наиден|зарегистр)
-        存在しな|存在しま|見つかりま|宛先.{0,10}不明|不存在|未找到|找不到|无效|無效
-        """
-    )
+# "User unknown" in de, fr, es and pt, it, nl, pl, cs, ru, ja and zh. The verb alone says so behind a code only: a group
+# that "does not exist or is closed to you" is nobody's mailbox.
+_UNKNOWN_ELSEWHERE = alternatives(
+    r"""
+    unbekannt|existiert nicht|nicht (?:gefunden|vorhanden)|ungultig|inconnue?\b|introuvable|n'existe pas|inexistant
+    invalide|non repertorie|desconhecid|desconocid|inexistente|n[ao]o? existe|n[ao]o? (?:fue |foi )?encontrad
+    sconosciut|inesistente|non (?:esiste|valid|trovat|e stat\w trovat)|nessun utente|onbekend|bestaat niet
+    niet gevonden|ongeldig|nie istnieje|nieznan|nie (?:zostal\w* )?znalezion|nie ma takiego|neexistuj|neznam|nenalezen
+    nebyl\w? nalezen|не существует|нет такого|неизвест|не (?:наиден|зарегистр)|存在しな|存在しま|見つかりま|不明
+    不存在|未找到|找不到|无效|無效
+    """
 )
+_SOMEBODY_ELSEWHERE = alternatives(
+    r"""
+    empfanger|benutzer|postfach|adresse|konto|destinat|utilisateur|boite|usuari|direccion|cuenta|endereco|utente
+    casella|indirizzo|ontvanger|gebruiker|\badres|odbiorc|uzytkownik|uzivatel|schrank|получател|пользовател|адрес|ящик
+    宛先|ユーザ|アドレス|用户|用戶|收件人|邮箱|地址
+    """
+)
+_ELSEWHERE = re.compile(_UNKNOWN_ELSEWHERE)
+_SPELT_OUT = re.compile(f"(?:{_SOMEBODY_ELSEWHERE}).{{0,40}}(?:{_UNKNOWN_ELSEWHERE})")
 _GENERAL = (
     (
         "expired",
@@ -343,7 +346,8 @@ def _better_status(text: str, status: str) -> str:
 
 def _by_words(text: str, status: str, code: str) -> str | None:
     found = next((reason for reason, words in _EXACT_PATTERNS if words.search(text)), None)
-    if found is None and (status or code) and _ELSEWHERE.search(text):
+    has_code = (status or code).startswith("5")
+    if found is None and (_SPELT_OUT.search(text) or (has_code and _ELSEWHERE.search(text))):
         return "user_unknown"
     found = found or next((reason for reason, words in _GENERAL_PATTERNS if words.search(text)), None)
     if found is None and _VAGUE.search(text) and (status or code)[:1] != "4":
