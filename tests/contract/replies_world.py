@@ -155,10 +155,11 @@ async def rows(owner: Connection) -> dict[str, list[tuple[Any, ...]]]:
     statements = {
         "raw": "SELECT folder, uid, raw, outcome FROM inbound_raw ORDER BY folder, uid",
         "cursor": "SELECT folder, uidvalidity, last_uid FROM imap_cursor ORDER BY folder",
-        "replies": "SELECT message_id, intent::text, lead_id FROM replies ORDER BY message_id",
+        "replies": "SELECT message_id, intent::text, lead_id, match_method, thread_id FROM replies ORDER BY message_id",
         "events": "SELECT type, body -> 'data' ->> 'email_id' FROM event_log ORDER BY 1, 2",
         "stops": "SELECT lead_key, reason FROM lead_stop ORDER BY 1, 2",
         "suppressed": "SELECT email, reason FROM suppression_list ORDER BY 1",
+        "jobs": "SELECT job_type, status::text, attempts FROM job_queue ORDER BY 1, 2",
     }
     return {name: [tuple(row) for row in await owner.fetch(sql)] for name, sql in statements.items()}
 
