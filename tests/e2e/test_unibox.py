@@ -113,7 +113,7 @@ async def test_a_reply_is_answered_by_hand_and_the_talk_goes_on_in_one_thread(ho
     assert answer["List-Unsubscribe"] is None
 
     house.mail.put(ANN, _second_reply(answer))
-    await house.go_on(timedelta(days=4))
+    await house.go_on(2 * HOUR)
     (thread,) = await house.threads()
     assert (thread["reply_count"], thread["unread_count"], thread["intent"]) == (2, 2, "meeting_request")
     content = await house.caller.get(f"/v1/threads/{thread['id']}")
