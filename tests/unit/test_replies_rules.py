@@ -6,15 +6,12 @@ import msgspec
 import pytest
 
 from deploy.local.sandbox.recipients import Behaviour
-from deploy.local.sandbox.wordings import OUT_OF_OFFICE, REPLIES
-from services.replies.rules.auto_reply import return_date
+from deploy.local.sandbox.wordings import REPLIES
 from services.replies.rules.bounce import Recipient, Report, decisive, without_addresses
 from services.replies.rules.inspection import Inspection, inspect
 from services.replies.rules.intent import read_intent
 from services.replies.rules.refusal import CLASS_OF, classify, status_in
 from services.replies.rules.text import new_text
-
-MONDAY = date(2026, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -167,33 +164,6 @@ def test_our_own_lines_are_not_what_was_written_even_without_a_mark() -> None:
 
 def test_what_stands_between_quotes_was_written() -> None:
     assert new_text("> do you have time?\nYes, on Monday.\n> regards") == "Yes, on Monday."
-
-
-@pytest.mark.parametrize(
-    ("text", "day"),
-    [
-        *[(text.format(name="Bob", date="Monday, 09 March 2026"), date(2026, 3, 9)) for text in OUT_OF_OFFICE],
-        ("I will be back on March 9, 2026", date(2026, 3, 9)),
-        ("away until 2026-03-09", date(2026, 3, 9)),
-        ("I am away from 2 March until 6 March and return on 9 March", date(2026, 3, 9)),
-        ("out from 2nd of March through the 6th of March", date(2026, 3, 6)),
-        ("Ich bin bis 06.03. im Urlaub und ab 09.03. wieder da", date(2026, 3, 9)),
-        ("Ich bin vom 2. bis 6. März nicht im Büro", date(2026, 3, 6)),
-        ("until 5/3", date(2026, 3, 5)),
-        ("back on 2 January", None),  # ten months off is a misreading
-        ("until 31.02.2026", None),
-        ("back on Monday", None),
-        ("I was away until 1 February 2026", None),
-        ("call me at 10.3.4.5", None),
-    ],
-)
-def test_the_return_date_is_the_one_that_the_text_names(text: str, day: date | None) -> None:
-    assert return_date(text, MONDAY) == day
-
-
-def test_a_slash_is_read_as_the_reader_does() -> None:
-    assert return_date("until 5/3", MONDAY, day_first=False) == date(2026, 5, 3)
-    assert return_date("until 3/25", MONDAY) == date(2026, 3, 25)
 
 
 def message(text: str = "hello", **fields: str) -> bytes:

@@ -1,59 +1,36 @@
-"""Was it a machine that answered (RFC 3834, field.md 4.6), is somebody away, and when will they be back.
+"""Was it a machine that answered (RFC 3834, field.md 4.6), and is somebody away or gone.
 
-Never answers anything (B41), and never takes a person's words for a machine's on a weak sign alone.
+Never answers anything (B41), and never takes a person's words for a machine's: without a sign in the header a note must
+say little else than that its writer is away, and nothing that only somebody says who has read our mail.
 """
 
 import re
-from datetime import date, timedelta
+from datetime import date
 from typing import Literal
 
 import msgspec
 
-from services.replies.rules.lexicon import Lexicon
-from services.replies.rules.lexicon.de import GERMAN
-from services.replies.rules.lexicon.en import ENGLISH
-from services.replies.rules.parse import Message
-from services.replies.rules.wording import any_of
+from services.replies.rules.dates import Locale, return_date
+from services.replies.rules.folding import fold
+from services.replies.rules.intent import read_intent
+from services.replies.rules.parse import Mailbox, Message, addresses, mailbox
+from services.replies.rules.signs import Signs, read_signs
+from services.replies.rules.vocabulary import Vocabulary, spoken
 
-LEXICONS: tuple[Lexicon, ...] = (ENGLISH, GERMAN)
-MAX_DAYS_AWAY = 90  # field.md 4.6: a date further off is more often read wrongly than meant
-NEARBY_CHARS = 60  # between the word ("until") and its date
 MAX_CHARS = 5000  # of a note that are read
+MAX_OTHER_WORDS = 60  # of a note that says typical things: beside them
+FEW_OTHER_WORDS = 5  # of one that says only that somebody is away
+NAME_WORDS = 3  # so few words alone are a name
+GREETING_WORDS = 6  # so few before a comma a greeting
+WIDE_FAMILY_NAME = 2  # how many characters the family name mostly has that stands before the given one
 
-# Subjects in more languages than there are lexicons for (field.md 4.6).
-_OTHER_SUBJECTS = """
-    réponse automatique|absence du bureau|respuesta automática|fuera de la oficina|resposta automática
-    automatisch antwoord|risposta automatica|fuori sede|autosvar|automatiskt svar|automatické odpověď
-    automatyczna odpowiedź|不在|自動返信
-    """
-_ANSWERED = re.compile(
-    r"^\s*(?:(?:re|aw|fwd?|wg|sv|vs|antw|odp|tr|rv|res)\s?(?:\[\d+\])?\s?[:\uff1a]\s*)+", re.IGNORECASE
-)
-_STRONG_FIELDS = ("x-autoreply", "x-autorespond", "x-auto-reply", "x-autoresponder")
-_NO_REPLY = re.compile(r"(?:no|do-?not|nicht)[-_.]?(?:reply|antworten)", re.IGNORECASE)
-
-
-def _together(field: str) -> re.Pattern[str]:
-    return any_of("\n".join(getattr(each, field).strip() for each in LEXICONS), words=True)
-
-
-_ABSENCE_SUBJECT = any_of("\n".join(each.absence_subject for each in LEXICONS) + _OTHER_SUBJECTS)
-_ABSENCE, _ABSENCE_NOTE, _AUTOMATIC = _together("absence"), _together("absence_note"), _together("automatic")
-_MONTHS: dict[str, int] = {
-    name.strip(): number
-    for lexicon in LEXICONS
-    for number, names in enumerate(lexicon.months.split(","), start=1)
-    for name in names.split("|")
-}
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_DATE = re.compile(
-    r"(?P<iso>\d{4}-\d\d-\d\d)"
-    rf"|(?<!\d)(?P<day>\d{{1,2}})(?:st|nd|rd|th|\.)?\s?(?:of )?(?P<month>{_MONTH})\b\.?,?\s?(?P<year>\d{{4}})?"
-    rf"|\b(?P<month2>{_MONTH})\b\.?\s(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s(?P<year2>\d{{4}}))?"
-    r"|(?<!\d)(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?:[./-](?P<year3>\d{4}|\d\d))?(?!\d)",
-    re.IGNORECASE,
-)
-_RETURN_CUE, _UNTIL_CUE = _together("return_cue"), _together("until_cue")
+# Not behind a number or before one: "am 5. März", "inkl. 5.3.".
+_SENTENCE_END = re.compile(r"(?<=[!?])\s+|(?<=[^\W\d_]{2}[.)])\s+(?=[^\W\d])|(?<=\d{4}\.)\s+(?=[^\W\d])|(?<=[。!?])")
+_PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
+_ASKS = re.compile(r"\?(?![\w&=/])")
+_NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
+_WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_BLANKS_AND_MARKS = re.compile(r"[\s\-\u2013\u2014]*")
 
 
 class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,104 +39,159 @@ class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
     intent: Literal["out_of_office", "auto_reply"]
     confidence: float
     return_date: date | None = None
+    left_company: bool = False  # whose address it is does not work there any more
+    replacement: str | None = None  # then: the address that is named instead
 
 
-def read_auto_reply(
-    message: Message, text: str, received_on: date | None, *, day_first: bool = True
-) -> AutoReply | None:
-    """The automatic answer in the message, None where a person wrote it.
+class _Note(msgspec.Struct, frozen=True, kw_only=True):
+    """A text as it is looked at: folded, cut into sentences, with the vocabularies of its languages."""
 
-    `received_on` makes dates without a year whole; without it there is no return date. `day_first`: how 5/3 is read.
+    sentences: tuple[str, ...]
+    languages: tuple[Vocabulary, ...]
+
+    def says(self, *fields: str) -> bool:
+        return any(self.are_in(each, *fields) for each in self.sentences)
+
+    def are_in(self, sentence: str, *fields: str) -> bool:
+        return any(getattr(words, field).search(sentence) for words in self.languages for field in fields)
+
+
+def read_auto_reply(message: Message, text: str, received_on: date | None) -> AutoReply | None:
+    """The automatic answer in the message; None where a person wrote it, or where it is nobody's answer (a mailing).
+
+    `text` is what its writer wrote, without quotes. `received_on` makes dates without a year whole; without it there
+    is no return date.
     """
-    text = text[:MAX_CHARS]
-    subject = _ANSWERED.sub("", message.headers.first("subject"))
-    away = bool(_ABSENCE.search(text))
-    # Behind "Re:" it may be our own subject that speaks of absence: then the text must do so too.
-    says_absent = bool(_ABSENCE_SUBJECT.match(subject.strip())) and (
-        away or subject == message.headers.first("subject")
-    )
-    if not (
-        _is_automatic(message)
-        or says_absent
-        or (away and _ABSENCE_NOTE.search(text))
-        or _is_machine_text(message, text)
-    ):
+    signs = read_signs(message)
+    lowered = fold(text[:MAX_CHARS])
+    languages = tuple(spoken(lowered))
+    is_machine = signs.strong or signs.says_absent or signs.says_automatic or (signs.weak > 1 and not signs.is_mailing)
+    flat = " ".join(lowered.split())
+    if not is_machine and not any(words.telling.search(flat) for words in languages):
         return None
-    if not (says_absent or away):
-        return AutoReply(intent="auto_reply", confidence=0.95)
-    until = return_date(text, received_on, day_first=day_first) if received_on else None
-    return AutoReply(intent="out_of_office", confidence=0.97, return_date=until)
+    note = _Note(sentences=_sentences(lowered), languages=languages)
+    if signs.is_mailing and not _answers_us(signs, note):
+        return None
+    return _of_machine(note, signs, received_on) if is_machine else _of_anybody(note, signs, text, received_on)
 
 
-def return_date(text: str, received_on: date, *, day_first: bool = True) -> date | None:
-    """The day of return that the text names, else the last day of absence; None for none within MAX_DAYS_AWAY."""
-    text = text[:MAX_CHARS].lower()
-    for cue in (_RETURN_CUE, _UNTIL_CUE):
-        for found in cue.finditer(text):
-            near = text[found.end() : found.end() + NEARBY_CHARS]
-            named = _DATE.search(near)
-            day = _day(named, received_on, day_first=day_first) if named else None
-            if day and timedelta(0) <= day - received_on <= timedelta(days=MAX_DAYS_AWAY):
-                return day
+def _answers_us(signs: Signs, note: _Note) -> bool:
+    """Whether what came with a mailing's marks is an answer even so: a moderator's notice, an absence."""
+    return signs.says_absent or note.says("machine", "absence")
+
+
+def _of_machine(note: _Note, signs: Signs, received_on: date | None) -> AutoReply:
+    """The header leaves no doubt that it is automatic; the words say what it is."""
+    gone = _left(note, signs, is_machine=True)
+    if gone:
+        return gone
+    if (
+        signs.says_absent
+        or note.says("absence")
+        or (note.says("away") and not note.says("machine"))
+        or (signs.says_automatic and not note.says("machine", "receipt"))
+    ):
+        return _absence(note, signs, received_on)
+    return AutoReply(intent="auto_reply", confidence=0.95)
+
+
+def _of_anybody(note: _Note, signs: Signs, text: str, received_on: date | None) -> AutoReply | None:
+    """The header does not say so; the words alone must."""
+    if _is_personal(note, mailbox(signs.fields.get("from", ""))) or read_intent(text).intent == "unsubscribe":
+        return None
+    gone = _left(note, signs, is_machine=signs.weak > 0 or note.says("machine"))
+    if gone:
+        return gone
+    if _is_absence_note(note, has_sign=signs.weak > 0):
+        return _absence(note, signs, received_on)
+    if note.says("machine") or (signs.weak and note.says("receipt")):
+        return AutoReply(intent="auto_reply", confidence=0.90)
     return None
 
 
-def _is_automatic(message: Message) -> bool:
-    """One strong sign, or two weak ones."""
-    headers = message.headers
-    submitted = headers.first("auto-submitted").partition(";")[0].strip().lower()
-    if submitted not in {"", "no"} or any(name in headers for name in _STRONG_FIELDS):
-        return True
-    precedence = headers.first("precedence").strip().lower()
-    if precedence == "auto_reply":
-        return True
-    weak = (
-        "x-auto-response-suppress" in headers,
-        precedence in {"bulk", "junk", "list"},
-        headers.first("return-path").strip() == "<>",
-        bool(_NO_REPLY.search(headers.first("from"))),
-        "list-id" in headers,
+def _is_personal(note: _Note, sender: Mailbox) -> bool:
+    """Whether somebody speaks who has read our mail: asks or wants something of us, is back, tells of somebody else."""
+    return any(
+        (note.are_in(each, "others") and not _speaks_of(sender, each))
+        or ((_ASKS.search(each) or note.are_in(each, "answers")) and not note.are_in(each, "urgent", "machine"))
+        for each in note.sentences
     )
-    return sum(weak) > 1
 
 
-def _is_machine_text(message: Message, text: str) -> bool:
-    """Words of a machine, with at least one weak sign beside them: people quote such words too."""
-    if not _AUTOMATIC.search(text):
+def _is_absence_note(note: _Note, *, has_sign: bool) -> bool:
+    """Whether the text says that its writer is away, what notes say beside that, and little else."""
+    absent, away = note.says("absence"), note.says("away")
+    if not (absent or away):
         return False
-    headers = message.headers
-    return (
-        "x-auto-response-suppress" in headers
-        or headers.first("return-path").strip() == "<>"
-        or bool(_NO_REPLY.search(headers.first("from")))
-        or "precedence" in headers
-    )
+    usual = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue", "contact")
+    others = sum(_words(each) for each in note.sentences if not note.are_in(each, *usual))
+    typical = sum(note.says(field) for field in ("note", "thanks", "urgent")) + has_sign
+    if absent:
+        return others <= (MAX_OTHER_WORDS if typical else FEW_OTHER_WORDS)
+    return others <= (MAX_OTHER_WORDS if typical > 1 else FEW_OTHER_WORDS if typical else -1)
 
 
-def _day(named: re.Match[str], received_on: date, *, day_first: bool) -> date | None:
-    """The date as the match names it; without a year the next such day, None where there is no such day."""
-    found = named.groupdict()
-    if found["iso"]:
-        year, month, day = (int(each) for each in found["iso"].split("-"))
-        return _date(year, month, day)
-    if found["first"]:
-        first, second = int(found["first"]), int(found["second"])
-        swap = found["mark"] == "/" and not day_first
-        day, month = (second, first) if (swap and first <= 12) or second > 12 else (first, second)
-        year_text = found["year3"]
-    else:
-        day = int(found["day"] or found["day2"])
-        month = _MONTHS[(found["month"] or found["month2"]).lower()]
-        year_text = found["year"] or found["year2"]
-    if year_text:
-        year = int(year_text)
-        return _date(year + 2000 if year < 100 else year, month, day)
-    this_year = _date(received_on.year, month, day)
-    return this_year if this_year and this_year >= received_on else _date(received_on.year + 1, month, day)
+def _left(note: _Note, signs: Signs, *, is_machine: bool) -> AutoReply | None:
+    """The answer of an address whose owner is gone: a machine says so, or it says so of its own owner."""
+    sender = mailbox(signs.fields.get("from", ""))
+    for sentence in note.sentences:
+        of_self = note.are_in(sentence, "left_self")
+        if not of_self and not note.are_in(sentence, "left"):
+            continue
+        if of_self and not is_machine:
+            is_machine = note.says("thanks", "urgent", "contact")
+        if is_machine or _speaks_of(sender, sentence):
+            replacement = _replacement(note, sender)
+            return AutoReply(intent="auto_reply", confidence=0.95, left_company=True, replacement=replacement)
+    return None
 
 
-def _date(year: int, month: int, day: int) -> date | None:
-    try:
-        return date(year, month, day)
-    except ValueError:  # there is no such day
-        return None
+def _speaks_of(sender: Mailbox, sentence: str) -> bool:
+    """Whether the sentence names whom the message is from: a person does not write so of themselves."""
+    names = set(_NAME.findall(fold(f"{sender.name} {sender.address.partition('@')[0]}")))
+    names |= {each[:WIDE_FAMILY_NAME] for each in names if _WIDE.match(each)}
+    return any(re.search(rf"(?<!\w){re.escape(name)}", sentence) for name in names)
+
+
+def _replacement(note: _Note, sender: Mailbox) -> str | None:
+    """The first other address that stands in a sentence, or right behind one, that says whom to turn to."""
+    near = ""
+    for sentence in note.sentences:
+        near = near if note.are_in(near, "contact") else ""
+        named = [each for each in addresses(sentence) if each != sender.address]
+        if named and note.are_in(f"{near} {sentence.replace(named[0], '')}", "contact"):
+            return named[0]
+        near = sentence
+    return None
+
+
+def _absence(note: _Note, signs: Signs, received_on: date | None) -> AutoReply:
+    until = None
+    if received_on:
+        fields = signs.fields
+        locale = Locale(
+            languages=tuple(words.language for words in note.languages),
+            sent_at=fields.get("date", ""),
+            tags=f"{fields.get('content-language', '')},{fields.get('accept-language', '')}",
+            domain=mailbox(fields.get("from", "")).address.rpartition(".")[2],
+        )
+        until = return_date("\n".join((*note.sentences, _head(signs))), received_on, locale)
+    return AutoReply(intent="out_of_office", confidence=0.97, return_date=until)
+
+
+def _head(signs: Signs) -> str:
+    """What the subject says of the absence ("away until 5 March"), without our own subject behind a colon."""
+    subject = signs.subject.removeprefix("auto:")  # Notes writes "AUTO: … is out of the office (returning …)"
+    return subject.partition(":")[0] if signs.says_absent else ""
+
+
+def _sentences(text: str) -> tuple[str, ...]:
+    paragraphs = (" ".join(each.split()) for each in _PARAGRAPH.split(text))
+    return tuple(each.strip() for paragraph in paragraphs for each in _SENTENCE_END.split(paragraph) if each.strip())
+
+
+def _words(sentence: str) -> int:
+    """How many words it has, a name's or a greeting's not counted; where none are written, three characters are one."""
+    wide = len(_WIDE.findall(sentence)) // 3
+    count = wide + len(_WIDE.sub("", sentence).split())
+    return 0 if count <= (GREETING_WORDS if sentence.endswith((",", "!")) else NAME_WORDS) else count

@@ -75,16 +75,3 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     question: str  # a sentence that begins so asks, also without a question mark
     asks: str  # words anywhere that ask: "could you tell me whether", "i wonder"
     first: str  # what must be answered before anything else: "before we talk", "it depends on"
-
-
-class Lexicon(msgspec.Struct, frozen=True, kw_only=True):
-    """One language's wordings: blocks of alternatives for `wording.any_of`, matched as whole words in any case."""
-
-    # Automatic mail.
-    absence_subject: str  # a subject that begins so is an absence note
-    absence: str  # the writer says that he is away
-    absence_note: str  # what only an absence note says beside that
-    automatic: str  # any other machine's mail says so
-    return_cue: str  # the day of return follows
-    until_cue: str  # the last day of absence follows
-    months: str  # twelve, in their order, each with its short forms joined by bars
