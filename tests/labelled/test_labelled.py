@@ -47,7 +47,7 @@ def verdicts(split: Split) -> list[Verdict]:
 
 def macro_f1(chosen: list[Verdict]) -> float:
     """The mean over the intents that occur of the harmonic mean of precision and recall."""
-    intents = {each.truth for each in chosen}
+    intents: set[Intent] = {each.truth for each in chosen}
     return sum(f1(chosen, intent) for intent in intents) / len(intents)
 
 
