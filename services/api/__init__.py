@@ -3,8 +3,9 @@
 Owns:  teams, users, team_members, invitation, api_keys, domains, inboxes (identity, credentials, pause by hand),
        inbox_settings, lead_lists, leads (contact columns), campaigns (definition, status by command), campaign_inboxes,
        sequences, sequence_variants, sequence_version, suppression_list, tracked_link, idempotency_key, audit_log,
-       recipient_domain. Inserts lead_stop and job_queue.
-Reads: emails, send_ledger, replies, daily_stats, event_log, projection_offset, and every counter.
+       recipient_domain, conversation_assignee; people's marks on replies (read, archived, looked at) and on inbound_raw
+       (dismissed). Inserts lead_stop and job_queue.
+Reads: emails, send_ledger, replies, inbound_raw, job_queue, daily_stats, event_log, projection_offset, every counter.
 Hears: nothing; it reads rows.
 Tells: campaign.scheduled, activated, paused, resumed, changed, archived; lead.imported, suppressed, unsubscribed,
        marked; inbox.connected, disconnected, paused, resumed; email.opened, clicked.

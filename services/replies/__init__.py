@@ -6,6 +6,7 @@ barrier lock. Never changes a mailbox (no flag, not even Seen), and never answer
 Owns:
 - `inbound_raw`, `imap_cursor`, `replies`, `inboxes.last_reply_checked_at`
 - inserts `lead_stop`, `suppression_list`
+- people mark its rows through the API: replies as read, archived, looked at; unmatched messages as put away
 
 Reads: `inboxes` (with their sealed IMAP credentials), `send_ledger`, `emails`, `sequences`, `leads`, `event_log`.
 

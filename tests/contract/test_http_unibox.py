@@ -10,6 +10,7 @@ import pytest
 from libs.schema.commands import AnswerReply
 from libs.schema.runtime.db import transaction
 from services.api.queries.threads import ThreadFilter, list_threads
+from services.api.rules.search import words_query
 from tests.contract.http_rig import MONDAY, Rig, expect, rig_on
 from tests.contract.unibox_world import jobs, make_desk, make_member
 
@@ -37,6 +38,7 @@ async def test_a_conversation_goes_from_unread_to_archived_and_comes_back_with_t
         "preview": "Tell me more.",
     }
     path = f"/v1/threads/{thread['id']}"
+    seen = (await caller.ask("GET", path)).headers["etag"]
 
     read = expect(await caller.ask("PATCH", path, {"is_read": True}), 200)
     assert (read["unread_count"], await desk.threads("unread=true")) == (0, [])
@@ -65,9 +67,11 @@ async def test_a_conversation_goes_from_unread_to_archived_and_comes_back_with_t
         ("reply", "Tell me more.", None),
     ]
 
-    expect(await caller.ask("PATCH", path, {"is_archived": True}), 200)
+    expect(await caller.ask("PATCH", path, {"is_archived": True}, if_match=seen), 200)
     assert (await desk.threads(), [each["id"] for each in await desk.threads("archived=true")]) == ([], [thread["id"]])
     await desk.reply(bob, thread="<t@acme.test>", minute=60, subject="And another thing")
+    late = await caller.ask("PATCH", path, {"is_archived": True}, if_match=seen)
+    assert (late.status_code, late.json()["code"]) == (412, "stale_revision")
     (again,) = await desk.threads()
     assert (again["id"], again["unread_count"], again["reply_count"]) == (thread["id"], 1, 2)
     assert again["assigned_to"]["id"] == str(zoe)
@@ -210,6 +214,11 @@ async def test_the_list_is_read_page_by_page_whatever_arrives_meanwhile(rig: Rig
         ("議会", []),
         ("の日程", ["Japan"]),
         ("zoom リンク", ["Japan"]),
+        ("ＺＯＯＭﾘﾝｸ", ["Japan"]),
+        ("人々", ["Japan"]),
+        ("Schlu\u0308ssel", ["Bob"]),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", ["Bob"]),  # Hindi, with vowels that are marks
+        ("\ud55c\uad6d", ["Bob"]),  # Korean: the beginning of a word
         ("tuesday", ["Bob"]),  # an answer by hand says it
         ("template", []),  # a campaign's mail says it
     ],
@@ -228,11 +237,15 @@ async def searched(rig: Rig) -> dict[str, str]:
     bob, ken = await desk.lead("bob@lead.test"), await desk.lead("ken@lead.test")
     await desk.email(bob, thread="<1>", body_text="the template's words")
     await desk.reply(
-        bob, thread="<1>", minute=2, subject="Bob", body_text="The “price-list” at <b>the</b> Schlüsselübergabe?"
+        bob,
+        thread="<1>",
+        minute=2,
+        subject="Bob",
+        body_text="The “price-list” at <b>the</b> Schlüsselübergabe? हिन्दी 한국어로",
     )
     await desk.email(bob, thread="<1>", kind="reply", body_text="On Tuesday.")
     await desk.reply(
-        ken, thread="<2>", minute=1, subject="Japan", body_text="来週の会議の日程とZoomリンクをお願いします。"
+        ken, thread="<2>", minute=1, subject="Japan", body_text="来週の会議の日程とZoomリンクを人々にお願いします。"
     )
     stranger = await make_desk(rig)
     await stranger.reply(await stranger.lead("bob@lead.test"), thread="<1>", subject="Bob", body_text="price list")
@@ -247,6 +260,8 @@ HOSTILE = [
 
 
 async def test_whatever_is_typed_is_a_search_and_never_a_fault(rig: Rig, searched: dict[str, str]) -> None:
+    queries = filter(None, (words_query(f"a{chr(point)}b {chr(point)}") for point in range(0x3100)))
+    assert await rig.owner.fetchval("SELECT count(to_tsquery('simple', q)) FROM unnest($1::text[]) AS q", queries) > 0
     answers = [await rig.api.get("/v1/threads", params={"q": each}, headers=searched) for each in HOSTILE]
     assert {answer.status_code for answer in answers} == {200, 422}
     assert {answer.json()["errors"][0]["parameter"] for answer in answers if answer.status_code == 422} == {"q"}

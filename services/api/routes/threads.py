@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from libs.schema.events.reply import Intent
@@ -11,10 +11,10 @@ from services.api.bodies.unibox import ThreadPatch
 from services.api.commands import audit
 from services.api.listing import page, time_and_id_in
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
-from services.api.problems import not_found, refused
+from services.api.problems import Problem, not_found, refused
 from services.api.queries import replies, threads
 from services.api.resources import Page
-from services.api.responses import answer, problems, shows
+from services.api.responses import answer, etag, problems, shows
 from services.api.routes.leads import LeadStatus
 from services.api.routing import Here, Scope, ScopedRoute, needs
 from services.api.rules.search import words_query
@@ -36,6 +36,7 @@ Search = Annotated[
         description="words, or beginnings of words: of a reply's writer, subject and text, and of answers by hand",
     ),
 ]
+IfMatch = Annotated[str | None, Header(description="the ETag of what was seen; 412 when another reply has come")]
 
 
 @router.get("", responses=shows(Page[Thread]), openapi_extra=needs("results:read"))
@@ -105,17 +106,23 @@ async def get_thread(conversation_id: UUID, at: Here, cursor: Cursor = None, lim
         return [row.at.isoformat(), str(row.id)]
 
     found = await page(at, f"threads/{conversation_id}", cursor, limit, fetch, place)
-    return answer(ThreadContent(thread=thread, messages=found.data, next_cursor=found.next_cursor))
+    content = ThreadContent(thread=thread, messages=found.data, next_cursor=found.next_cursor)
+    return answer(content, etag=etag(thread.reply_count))
 
 
 @router.patch("/{conversation_id}", responses=shows(Thread), openapi_extra=needs("replies:write"))
-async def update_thread(conversation_id: UUID, body: ThreadPatch, at: Here) -> Response:
+async def update_thread(conversation_id: UUID, body: ThreadPatch, at: Here, *, if_match: IfMatch = None) -> Response:
     """Marks all its replies as read or archived, and says whose it is. A later reply is unread and not archived."""
     before = await _thread(at, conversation_id)
     await replies.mark_conversation(at.tx, at.team_id, conversation_id, body.marks(), at.now)
     if "assigned_to" in body.given():
         await _assign(at, before, body.assigned_to)
-    return answer(await _thread(at, conversation_id))
+    after = await _thread(at, conversation_id)
+    tag = etag(after.reply_count)
+    # Read after they were marked: whatever was marked is counted.
+    if if_match not in {None, "*", tag}:
+        raise Problem("stale_revision", "another reply has come; read the conversation again")
+    return answer(after, etag=tag)
 
 
 async def _assign(at: Scope, thread: Thread, user_id: UUID | None) -> None:
