@@ -26,7 +26,7 @@ _POSTMASTER = any_of(
 )
 _NO_REPLY = re.compile(r"\bno-?reply@", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:re|aw|fwd?|wg|sv|vs|antw|odp|rv|res|tr|enc|i|doorst)\s?(?:\[\d+\])?\s?:", re.IGNORECASE)
-_SUBJECT = any_of(
+_SUBJECT = re.compile(
     alternatives(
         r"""
         undeliver|non-?deliver|deliver(?:y|ing) (?:status|fail|notif|report|delay|problem|error|warn|incomplete)
@@ -42,7 +42,7 @@ _SUBJECT = any_of(
         """
     )
 )
-_WORDS = any_of(
+_WORDS = re.compile(
     alternatives(
         r"""
         (?:was|were|be|been|is)(?: not|n't)? (?:able to be )?deliver|could(?: not|n't) (?:be )?deliver

@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 
 from services.replies.rules.folding import alternatives, fold
-from services.replies.rules.wording import any_of
 
 BounceClass = Literal["hard", "soft", "blocked", "none"]
 
@@ -136,15 +135,15 @@ _EXACT = (
     (
         "user_unknown",
         rf"""
-        unknown (?:\w+ )?{_SOMEBODY}|{_SOMEBODY} (?:is |was )?unknown|unknown (?:local|e?mail|in)
+        unknown (?:local|e?mail|in\b|or illegal|(?:\w+ )?{_SOMEBODY})
+        {_SOMEBODY}(?: (?:is |was )?unknown| (?:syntax )?invalid|.{{0,60}}(?:is invalid|non-?existent|missing home))
+        {_SOMEBODY}.{{0,60}}(?:not|n't|nt) (?:be )?(?:exist|found|recogni[sz]ed|known|listed|present|valid|registered)
         no such (?:{_SOMEBODY}|person|e?mail|local|id\b|name)|no mail ?box|no account|non-?existent {_SOMEBODY}
         not an? (?:valid|known|active|existing)? ?(?:local )?{_SOMEBODY}|not (?:an )?e-?mail addresses
-        {_SOMEBODY}.{{0,60}}(?:not|n't|nt) (?:be )?(?:exist|found|recogni[sz]ed|known|listed|present|valid|registered)
-        {_SOMEBODY}.{{0,60}}(?:is invalid|non-?existent|missing home)|{_SOMEBODY} (?:syntax )?invalid
         (?:doesn't|does not|do not|don't) have an? .{{0,80}}(?:account|mailbox|user)|not local|is wrong or no longer
         (?:invalid|bad|wrong|incorrect)[ -](?:{_SOMEBODY}|e-?mail|local|final|virtual)|address invalid
         (?:recip|recipient|user|address) ?not ?found|nosuchuser|badrcptto|badrecipientto|validrcptto
-        recipient (?:name )?(?:is )?not(?! accepting)|unknown or illegal|no valid recipients|rejected recipients
+        recipient (?:name )?(?:is )?not(?! accepting)|no valid recipients|rejected recipients
         can't (?:find|accept) (?:user|account)|access denied.{{0,40}}5\.4\.1|5\.4\.1.{{0,80}}access denied
         recipient address rejected: access denied|unable to (?:validate|verify) recipient|undeliverable address
         recipients was undeliverable|envelope recipient has been denied|(?:no ?(?:one|body)|none) (?:at|by|with) th
@@ -262,15 +261,18 @@ _GENERAL = (
     ),
 )
 # What is said of anything that was refused: a permanent refusal of the recipient where nothing says more.
-_VAGUE = any_of(
-    r"""
+_VAGUE = re.compile(
+    alternatives(
+        r"""
     mail ?box.{0,20}(?:un|not )ava|recipient address rejected|does(?:n't| not)? exist|dosn't exist|> not found
     (?:recipient|rcpt|address).{0,20}(?:reject|refus)|unknown
     """
+    )
 )
 _LASTING = {"mailbox_full", "rate_limited", "greylisted", "expired"}  # soft whatever the status says
 _EXACT_PATTERNS, _GENERAL_PATTERNS = (
-    tuple((reason, any_of(alternatives(wordings))) for reason, wordings in families) for families in (_EXACT, _GENERAL)
+    tuple((reason, re.compile(alternatives(wordings))) for reason, wordings in families)
+    for families in (_EXACT, _GENERAL)
 )
 
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
