@@ -166,8 +166,9 @@ class Sessions:
             self._open.pop(inbox_id)
             await session.close()
             return None
-        await session.wake()
-        self._lost_rests.pop(inbox_id, None)
+        if session.is_resting:
+            await session.wake()
+            self._lost_rests.pop(inbox_id, None)
         return session
 
     def _call(self, inbox_id: UUID, earliest: float) -> None:
