@@ -19,6 +19,7 @@ from libs.schema.events.reply import Intent, ReplyClassified, ReplyReceived
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection, transaction
 from services.sender.app import HEARS
+from services.sender.queries.settle import Settlement, accept_claim
 from tests.scripted_smtp import DROP
 from tests.sender_world import MONDAY, World, sender_world
 from tests.support import Lead, Step, insert
@@ -98,6 +99,26 @@ async def test_a_note_that_the_lead_has_left_ends_the_sequence_and_says_nothing_
     assert await row_of(world, bob) == {"status": status, "reply_intent": None, "current_campaign_id": None}
     assert [row[0] for row in await world.ledger("state")] == ["accepted", "stopped"]
     assert (await world.types()).count("lead.stopped") == 1
+
+
+async def test_a_report_that_is_faster_than_the_answer_to_the_dot_is_not_forgotten(world: World) -> None:
+    bob = await mailed_once(world)
+    email_id = await email_of(world, bob)
+    claim = "UPDATE send_ledger SET state = 'in_data' WHERE send_id = $1 RETURNING fence, epoch"
+    row = await world.owner.fetchrow(claim, email_id)
+    assert row is not None
+    await world.owner.execute("UPDATE emails SET status = 'sending' WHERE id = $1", email_id)
+    sent_on = world.clock.now().date()
+    told = {"source": "dsn", "reason": "user_unknown", "sent_on": sent_on, "inbox_sent_on": sent_on}
+    await stop_row(world, bob, "hard_bounce")
+    await hear(world, BounceHard(email_id=email_id, lead_id=bob.id, inbox_id=world.inboxes[0].id, **told))
+    end = Settlement(state="accepted", email_status="sent")
+    async with transaction(world.deps.pool) as tx:
+        assert await accept_claim(tx, (email_id, *row), ["in_data"], end, world.clock.now())
+    assert [row[0] for row in await world.ledger("state")] == ["accepted", "stopped"]
+    row = await world.owner.fetchrow("SELECT status::text, error_message FROM emails WHERE id = $1", email_id)
+    assert row is not None
+    assert tuple(row) == ("bounced", "user_unknown")
 
 
 async def test_a_reply_ends_the_sequence_and_shows_on_the_lead(world: World) -> None:

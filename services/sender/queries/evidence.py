@@ -25,7 +25,8 @@ WITH resolved AS (
 ),
 shown AS (
     UPDATE emails AS m
-    SET status = $5::text::email_status, sent_at = resolved.committed_at
+    SET status = CASE WHEN m.status = 'bounced' THEN m.status ELSE $5::text::email_status END,
+        sent_at = resolved.committed_at
     FROM resolved
     WHERE m.id = resolved.send_id
 )

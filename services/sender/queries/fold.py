@@ -244,7 +244,7 @@ UPDATE emails AS m
 SET status = $3::text::email_status, error_message = coalesce(m.error_message, $4)
 WHERE m.team_id = $1
     AND m.id = $2
-    AND m.status IN ('sent', 'delivered', 'unknown', 'opened', 'clicked')
+    AND m.status IN ('sending', 'sent', 'delivered', 'unknown', 'opened', 'clicked')
 """
 
 

@@ -64,7 +64,7 @@ lost AS (
 ),
 shown AS (
     UPDATE emails AS m
-    SET status = $3::text::email_status
+    SET status = CASE WHEN m.status = 'bounced' THEN m.status ELSE $3::text::email_status END
     FROM lost
     WHERE m.id = lost.send_id
 )

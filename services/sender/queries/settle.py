@@ -15,6 +15,7 @@ from services.sender.queries.sends import Send
 
 Claim = tuple[UUID, int, int]  # send, fence, epoch
 
+# A report may be faster than the answer to the dot: what it showed stays.
 SETTLE_CLAIM = """
 WITH settled AS (
     UPDATE send_ledger AS l
@@ -28,7 +29,8 @@ WITH settled AS (
 ),
 shown AS (
     UPDATE emails AS m
-    SET status = $13::text::email_status, error_message = $14,
+    SET status = CASE WHEN m.status = 'bounced' THEN m.status ELSE $13::text::email_status END,
+        error_message = coalesce($14, CASE WHEN m.status = 'bounced' THEN m.error_message END),
         sent_at = CASE WHEN $5 = 'accepted' THEN settled.committed_at ELSE m.sent_at END
     FROM settled
     WHERE m.id = settled.send_id
@@ -200,7 +202,8 @@ WITH settled AS (
 ),
 shown AS (
     UPDATE emails AS m
-    SET status = $9::text::email_status, error_message = NULL, sent_at = settled.at
+    SET status = CASE WHEN m.status = 'bounced' THEN m.status ELSE $9::text::email_status END,
+        error_message = CASE WHEN m.status = 'bounced' THEN m.error_message END, sent_at = settled.at
     FROM settled
     WHERE m.id = settled.send_id
 ),
