@@ -11,6 +11,7 @@ Owns:
 Reads: `inboxes` (with their sealed IMAP credentials), `send_ledger`, `emails`, `sequences`, `leads`, `event_log`.
 
 Hears: nothing yet; warm-up's engagement (`warmup.engagement_planned`) comes with warm-up.
+Carries out (`job_queue`): `assign_message`.
 
 Tells:
 - `reply.received`, `lead.unsubscribed` (method "reply")

@@ -109,7 +109,7 @@ async def test_a_report_that_is_faster_than_the_answer_to_the_dot_is_not_forgott
     assert row is not None
     await world.owner.execute("UPDATE emails SET status = 'sending' WHERE id = $1", email_id)
     sent_on = world.clock.now().date()
-    told = {"source": "dsn", "reason": "user_unknown", "sent_on": sent_on, "inbox_sent_on": sent_on}
+    told: dict[str, Any] = {"source": "dsn", "reason": "user_unknown", "sent_on": sent_on, "inbox_sent_on": sent_on}
     await stop_row(world, bob, "hard_bounce")
     await hear(world, BounceHard(email_id=email_id, lead_id=bob.id, inbox_id=world.inboxes[0].id, **told))
     end = Settlement(state="accepted", email_status="sent")
