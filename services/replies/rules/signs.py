@@ -90,16 +90,15 @@ def _has_own_field(fields: dict[str, str]) -> bool:
 
 
 def _is_automatic(message: Message, fields: dict[str, str]) -> bool:
-    """One strong sign: RFC 3834's field, a responder's own, a read receipt, a challenge."""
+    """One strong sign: RFC 3834's field, a responder's own, a report, a challenge."""
     if any(part.content_type == "text/calendar" and _invites(part.params) for part in message.parts):
         return False  # a calendar sends it, and a person asks
     submitted = fields.get("auto-submitted", "").partition(";")[0].strip().lower()
-    receipt = message.params.get("report-type", "").lower() == "disposition-notification"
     return (
         submitted not in _NO
         or _has_own_field(fields)
         or fields.get("precedence", "").strip().lower() in {"auto_reply", "auto-reply"}
-        or (receipt and message.content_type == "multipart/report")
+        or message.content_type == "multipart/report"  # RFC 6522: a receipt, or what a domain's owner asked to hear of
         or bool(_CHALLENGERS.search(fields.get("from", "").lower()))
     )
 
