@@ -1,5 +1,6 @@
 """Wiring of replies: loops that ask the mailboxes, sort what came and do what people asked for. Decides nothing."""
 
+from asyncio.sslproto import SSLProtocol
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -16,6 +17,10 @@ from services.replies.jobs.poll import poll
 from services.replies.jobs.sort import sort_inbound
 from services.replies.sessions import Sessions
 
+# What asyncio sets aside for each TLS connection; its own 256 KB are much for hundreds that mostly sleep. More than one
+# record (RFC 8446 §5.1) is never read at once.
+TLS_RECORD_BYTES = 16 * 1024
+
 
 class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
     """What replies is told beside what every process is told."""
@@ -26,7 +31,7 @@ class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
     # Whether servers may call between polls when a message came (IMAP's IDLE).
     imap_idle: bool = True
     # How many IMAP connections this process keeps at most.
-    imap_sessions: Annotated[int, msgspec.Meta(ge=1)] = 200
+    imap_sessions: Annotated[int, msgspec.Meta(ge=1)] = 500
     # The shortest time between two logins to one mailbox, real seconds: providers lock accounts that log in often.
     imap_login_gap_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
 
@@ -42,6 +47,7 @@ async def build(settings: Settings) -> Service:
         OSError, ssl.SSLError: `extra_ca_file` cannot be used.
 
     """
+    SSLProtocol.max_size = TLS_RECORD_BYTES
     network = Network(context=tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     runtime = await open_runtime(settings, "replies")
     sessions = Sessions(
