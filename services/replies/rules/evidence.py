@@ -36,8 +36,11 @@ Field = Literal[
     "asks",
     "first",
     "courtesy",
+    "affirms",
+    "turns",
     "negated",  # a negator before `wanted`
     "unsuited",  # a negator before `suits`
+    "unserved",  # a negator before `served`
 ]
 FILLER = "\N{HORIZONTAL ELLIPSIS}"  # stands where words were taken out, one for each character
 _WORD = re.compile(r"[^\W\d_]+")
@@ -131,8 +134,9 @@ def _ready(language: str) -> dict[Field, re.Pattern[str]]:
 
     patterns: dict[Field, str] = {name: bordered(getattr(wants, name, "")) for name in get_args(Field)}
     if negators := bordered(wants.negators):
-        between = rf"(?: (?!{bordered(wants.turns)})[\w'-]+){{0,3}}? "
+        between = rf"(?: (?!{bordered(wants.turns)})[\w'-]+){{0,4}}? "
         patterns["negated"] = negators + between + bordered(wants.wanted)
         patterns["unsuited"] = negators + between + patterns["suits"]
+        patterns["unserved"] = negators + between + patterns["served"]
     # The text is folded, so no pattern has to try both cases.
     return {name: re.compile(pattern, re.MULTILINE) for name, pattern in patterns.items() if pattern}

@@ -20,9 +20,12 @@ MAX_CHARS = 5000  # of a text that are read
 MAX_WHOLE_CHARS = 80  # a text no longer than this may be taken whole: "stop", "no thanks"
 SLOT_WORDS = 6  # a sentence of no more words that names a time proposes it: "Tuesday, 3pm?"
 WRAPPED_CHARS = 50  # a line no shorter than this was broken by a mail program, not by its writer
+RUN_ON_CHARS = 25  # behind a refusal: what it may run on into
 MAX_BECAUSE = 3
 
+_BREAK = re.compile(r"[.,;:!?\n()-]")
 _ENDS = " \t\n.,;:!?\"'*_-()~\u3002\u3001\u2026"
+_SYMBOLS = re.compile(r"[^\w\s'?*/@-]")  # marks and emoji
 _LAST_NAME = re.compile(r"\n[^\W\d_][\w.'-]{0,20}(?: [^\W\d_][\w.'-]{0,20}){0,2}\s*$")
 _SENTENCE = re.compile("[^.!?\n\u3002]{1,1000}[.!?\n\u3002]*|\\?+")
 _CALENDAR = re.compile(
@@ -32,7 +35,7 @@ _CALENDAR = re.compile(
 )
 _CLOCK = re.compile(
     r"(?<![\d.,:/+-])(?:[01]?\d|2[0-3])(?:[:.h][0-5]\d)?\s?(?:a\.?m|p\.?m|uhr|uur|h|o'clock)(?!\w)"
-    r"|(?<![\d.,:/+-])(?:[01]?\d|2[0-3]):[0-5]\d(?!\d)|(?<!\d)\d{1,2}\s?\u6642"
+    r"|(?<![\d.,:/+-])(?:[01]?\d|2[0-3])[:.][0-5]\d(?![\d.,%]\d|\d)|(?<!\d)\d{1,2}\s?\u6642"
     r"|(?<!\w)(?:kl\.?|om|um|at|a las|as|alle|ore|o|godz\.?) (?:[01]?\d|2[0-3])(?:[:.][0-5]\d)?(?![\w%])"
 )
 
@@ -88,13 +91,19 @@ class _Evidence:
         self.text = text
 
     @cached_property
+    def affirmed(self) -> list[Sign]:
+        """Negations that are a yes: "not bad", "not happy with what we have"."""
+        return self.text.signs("affirms", "unserved")
+
+    @cached_property
     def refusals(self) -> list[Sign]:
-        return self.text.signs("negated", "declines", "served", "not_now", "sarcasm")
+        rest = self.text.without(self.affirmed) if self.affirmed else self.text
+        return rest.signs("negated", "declines", "served", "not_now", "sarcasm")
 
     @cached_property
     def rest(self) -> Text:
         """The text without what refuses."""
-        return self.text.without(self.refusals)
+        return self.text.without([*self.refusals, *self.affirmed])
 
     @cached_property
     def defers(self) -> list[Sign]:
@@ -111,15 +120,26 @@ class _Evidence:
     @cached_property
     def meetings(self) -> list[Sign]:
         links = [_sign("meeting", found) for found in _CALENDAR.finditer(self.rest.words)]
-        return _in_order(self.rest.signs("meeting"), links, self.slots)
+        return self._unrefused(self.rest.signs("meeting"), links, self.slots)
 
     @cached_property
     def interests(self) -> list[Sign]:
-        return self.rest.signs("interested")
+        return self._unrefused(self.rest.signs("interested"), self.affirmed)
 
     @cached_property
     def asks(self) -> list[Sign]:
         return _in_order(self.rest.signs("asks"), _questions(self.rest))
+
+    def _unrefused(self, *signs: Sequence[Sign]) -> list[Sign]:
+        """Without those that a refusal runs on into: "no need | for a call"."""
+        return [each for each in _in_order(*signs) if not self._is_refused(each)]
+
+    def _is_refused(self, sign: Sign) -> bool:
+        before = max((each.end for each in self.refusals if each.end <= sign.start), default=None)
+        if before is None or sign.start - before > RUN_ON_CHARS:
+            return False
+        between = self.text.words[before : sign.start]
+        return not _BREAK.search(between) and not Text(between, self.text.languages).has("turns")
 
 
 def _whole(found: _Evidence) -> Reading | None:
@@ -141,14 +161,15 @@ def _core(text: Text) -> Text:
     if len(text.words) > 2 * MAX_WHOLE_CHARS:
         return Text("", text.languages)
     greeting, _, below = _LAST_NAME.sub("", text.words).partition("\n")
-    core = Text((below if below and greeting.endswith(",") else f"{greeting}\n{below}").strip(_ENDS), text.languages)
+    words = below if below and greeting.endswith(",") else f"{greeting}\n{below}"
+    plain = " ".join(_SYMBOLS.sub(" ", words).split()).strip(_ENDS)
+    core = Text(plain or words.strip(), text.languages)  # of nothing but emoji they are the words
     while 0 < (end := core.after("courtesy")) < len(core.words):
         core = Text(core.words[end:].lstrip(_ENDS), text.languages)
     for each in reversed(core.signs("courtesy")):
         if each.start > 0 and each.end == len(core.words):
             core = Text(core.words[: each.start].rstrip(_ENDS), text.languages)
-    words = " ".join(re.sub("[,.!\n]", " ", core.words).split())
-    return Text(words if len(words) <= MAX_WHOLE_CHARS else "", text.languages)
+    return Text(core.words if len(core.words) <= MAX_WHOLE_CHARS else "", text.languages)
 
 
 def _opt_out(found: _Evidence) -> Reading | None:
@@ -158,8 +179,9 @@ def _opt_out(found: _Evidence) -> Reading | None:
 
 
 def _is_elsewhere(text: Text, sign: Sign) -> bool:
-    """Whether the words go on to name another list than ours: "take me off the list of speakers"."""
-    sentence = _SENTENCE.match(text.words, sign.start)
+    """Whether their sentence names another list than ours: "take me off the list of speakers"."""
+    start = max(text.words.rfind(mark, 0, sign.start) for mark in ".!?\n") + 1
+    sentence = _SENTENCE.match(text.words, start)
     return sentence is not None and Text(sentence[0], text.languages).has("other_list")
 
 
@@ -193,7 +215,7 @@ def _refused(found: _Evidence) -> Reading | None:
 
 def _referred(found: _Evidence) -> Reading | None:
     """Somebody else is to be asked; a time named beside that is a meeting."""
-    if not found.refers:
+    if not found.refers or (found.asks and found.text.has("first")):
         return None
     return _reading("meeting_request", UNSURE, found.slots) if found.slots else _reading("neutral", 0.75, found.refers)
 

@@ -45,7 +45,7 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # unsubscribe: wants no more mail, wants their data deleted.
     unsubscribe_whole: str
     unsubscribe: str
-    other_list: str = ""  # right behind such words: something else than our mail is meant ("… the list of speakers")
+    other_list: str = ""  # in the same sentence: something else than our mail is meant ("the list of speakers")
 
     # not_interested.
     declines_whole: str  # "no", "no thanks"
@@ -55,6 +55,7 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sarcasm: str
     negators: str = ""  # up to three words before `wanted`, "not interested"; a negation behind goes into `declines`
     wanted: str = ""
+    affirms: str = ""  # a negation that is a yes: "not bad", "can't wait", "couldn't be more interested"
     turns: str  # "but", "however": of yes and no the one behind it counts
 
     # neutral.
