@@ -111,6 +111,7 @@ NOTICES = {
     "nl": (plain(DAEMON, "Niet bezorgd", "<bob@lead.test>: 550 gebruiker onbekend"), "hard"),
     "pl": (plain(DAEMON, "Nie dostarczono wiadomości", "<bob@lead.test>: 550 nie ma takiego użytkownika"), "hard"),
     "cs": (plain(DAEMON, "Nedoručitelná zpráva", "<bob@lead.test>: 550 uživatel neexistuje"), "hard"),
+    "sv": (plain(DAEMON, "Gick inte att leverera", "<bob@lead.test>: 550 okänd mottagare"), "hard"),
     "ru": (plain(DAEMON, "Письмо не доставлено", "bob@lead.test\n  550 нет такого пользователя"), "hard"),
     "ja": (plain(DAEMON, "配信エラー", "<bob@lead.test>: 550 宛先が見つかりません"), "hard"),
     "zh": (plain(OFFICE, "系统退信", "收件人(bob@lead.test)不存在。\n550 5.1.1"), "hard"),

@@ -37,7 +37,8 @@ _SUBJECT = re.compile(
         unzustellbar|zustell|nicht zugestellt|nicht ubermittelt|non remis|non distribu|n'a pas pu etre|echec de
         entregad|devuelto|devolvid|entregue|falha na entrega|mancata consegna|recapit|non consegnat|bezorg
         onbestelbaar|niedostarcz|nie dostarczon|nie mozna dostarczyc|nedoruc|nelze doruc|olevererat
-        kunne ikke leveres|не доставл|недоставл|не удалось достав|ошибка достав
+        (?:inte|ikke|ikkje).{0,20}lever|leverans\w{0,4} misslyck|teslim edileme|ei voitu toimittaa
+        не доставл|недоставл|не удалось достав|ошибка достав
         メールエラー|配信|配送|送信エラー|送信できま|退信|无法投递|无法送达|未送达|投递失败|投遞失敗
         """
     )
@@ -51,6 +52,7 @@ _WORDS = re.compile(
         unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed
         nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|n'a pas (?:pu )?etre|non remis
         no (?:se )?(?:ha )?(?:pudo|podido|fue)|entregad|nao (?:foi|pode)|entregue|non (?:e stato|puo|sono stati)|recapit
+        (?:inte|ikke).{0,20}lever|lever\w{2,8} (?:misslyck|mislyk)|teslim edileme|ei voitu toimittaa
         niet (?:worden )?(?:bezorgd|afgeleverd|besteld)|nie (?:zostala|mogla|mozna|dostarcz)|neb\w+ doruc|nelze doruc
         не (?:было|может|удалось|доставл)|недоставл|送信できま|配信できま|配信され|届けられ|届きません
         无法(?:投递|送达|发送)|退信|未能送达

@@ -152,15 +152,16 @@ _EXACT = (
         """,
     ),
 )
-# "User unknown" in de, fr, es and pt, it, nl, pl, cs, ru, ja and zh. The verb alone says so behind a code only: a group
-# that "does not exist or is closed to you" is nobody's mailbox.
+# "User unknown" in de, fr, es and pt, it, nl, pl, cs, sv and da, ru, ja and zh. The verb alone says so behind a code
+# only: a group that "does not exist or is closed to you" is nobody's mailbox.
 _UNKNOWN_ELSEWHERE = alternatives(
     r"""
     unbekannt|existiert nicht|nicht (?:gefunden|vorhanden)|ungultig|inconnue?\b|introuvable|n'existe pas|inexistant
     invalide|non repertorie|desconhecid|desconocid|inexistente|n[ao]o? existe|n[ao]o? (?:fue |foi )?encontrad
     sconosciut|inesistente|non (?:esiste|valid|trovat|e stat\w trovat)|nessun utente|onbekend|bestaat niet
     niet gevonden|ongeldig|nie istnieje|nieznan|nie (?:zostal\w* )?znalezion|nie ma takiego|neexistuj|neznam|nenalezen
-    nebyl\w? nalezen|не существует|нет такого|неизвест|не (?:наиден|зарегистр)|存在しな|存在しま|見つかりま|不明
+    nebyl\w? nalezen|(?:okand|ukendt|ukjent)\b|finns inte|findes ikke|finnes ikke
+    не существует|нет такого|неизвест|не (?:наиден|зарегистр)|存在しな|存在しま|見つかりま|不明
     不存在|未找到|找不到|无效|無效
     """
 )
