@@ -16,5 +16,5 @@ CREATE INDEX idx_replies_message_id ON replies(team_id, message_id);
 -- Unmatched mail by its own id, and by the ids that it answers: once one of these is known, it is sorted again.
 CREATE INDEX idx_inbound_raw_unmatched_id ON inbound_raw(team_id, (outcome_detail ->> 'message_id'))
     WHERE outcome = 'unmatched';
-CREATE INDEX idx_inbound_raw_unmatched_answers ON inbound_raw USING GIN ((outcome_detail -> 'answers'))
+CREATE INDEX idx_inbound_raw_unmatched_answers ON inbound_raw USING GIN ((outcome_detail -> 'answers')) WITH (fastupdate = off)
     WHERE outcome = 'unmatched';

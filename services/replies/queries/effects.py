@@ -57,7 +57,7 @@ WITH stored AS (
 again AS (
     UPDATE inbound_raw
     SET outcome = NULL, outcome_detail = NULL, sorted_at = NULL
-    WHERE id IN (
+    WHERE id = ANY (ARRAY(
         SELECT r.id
         FROM inbound_raw AS r
         JOIN stored ON true
@@ -65,7 +65,7 @@ again AS (
             AND r.outcome = 'unmatched'
             AND (r.outcome_detail -> 'answers' ? $7::text OR r.outcome_detail ->> 'message_id' = $7::text)
         FOR UPDATE OF r SKIP LOCKED
-    )
+    ))
 )
 SELECT id
 FROM stored
@@ -86,9 +86,9 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
 
 FIND_COPIES = """
 SELECT
-    (SELECT id FROM replies WHERE team_id = $1 AND message_id = $2 ORDER BY id LIMIT 1) AS reply_id,
+    (SELECT id FROM replies WHERE team_id = $1 AND message_id = $2 LIMIT 1) AS reply_id,
     (SELECT id FROM inbound_raw WHERE team_id = $1 AND outcome = 'unmatched' AND outcome_detail ->> 'message_id' = $2
-        ORDER BY id LIMIT 1) AS raw_id
+        LIMIT 1) AS raw_id
 """
 
 
