@@ -39,6 +39,7 @@ class TeamRules(msgspec.Struct, frozen=True, kw_only=True):
     contact_gap_hours: Count = 48
     domain_daily_limit: Count = 3
     domain_gap_minutes: Count = 10
+    out_of_office_days: Annotated[int, msgspec.Meta(ge=3, le=14)] = 7  # away until nobody says when
 
 
 Rules = TypeVar("Rules", CampaignRules, TeamRules)

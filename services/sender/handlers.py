@@ -6,7 +6,9 @@ Each may come late, in any order: stops are read from lead_stop, statuses only c
 from datetime import datetime
 from uuid import UUID
 
+from libs.planning.hours.windows import known_zone
 from libs.planning.limits.budget import band_of
+from libs.planning.settings import team_rules
 from libs.schema.events.base import Envelope
 from libs.schema.events.campaign import CampaignArchived, CampaignChanged, CampaignCircuitClosed, CampaignResumed
 from libs.schema.events.email import (
@@ -33,11 +35,13 @@ from services.sender import circuits, outcomes
 from services.sender.deps import Deps
 from services.sender.queries import breaker, fold, slots
 from services.sender.queries import refusal as refusals
+from services.sender.queries.absence import read_absence
 from services.sender.queries.evidence import Evidence, mark_arrived
 from services.sender.queries.fold import LeadChange
 from services.sender.rules.lifecycle import (
     AUTOMATIC_INTENTS,
     LEAD_STATUSES,
+    NOTES_IN_A_ROW,
     STATUS_AFTER_INTENT,
     after_return,
     email_status,
@@ -51,11 +55,9 @@ async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: Repl
     if event.email_id is not None:
         await outcomes.resolve_unknown(tx, [event.email_id], Evidence(resolved_by="reply"), envelope.time, "reply")
     if event.intent == "out_of_office":
-        # The text names a day and no hour; the windows decide the hour, so any zone will do.
-        await _postpone(tx, envelope, event.lead_id, after_return(event.return_date, envelope.time, "UTC"))
+        await _await_return(tx, envelope, event)
     if event.left_company:
-        # Nobody reads there any more: the sequence ends, and what the lead shows stays as it was.
-        await _change(tx, envelope, event.lead_id, LeadChange())
+        await _change(tx, envelope, event.lead_id, LeadChange())  # nobody reads there any more
     await _show_reply(tx, envelope, event)
 
 
@@ -187,6 +189,22 @@ async def on_campaign_circuit_closed(_deps: Deps, tx: Tx, envelope: Envelope, ev
     if event.by_person:
         await circuits.closed_by_person(tx, envelope, event, None)
     await fold.release_campaign(tx, envelope.teamid, event.campaign_id)
+
+
+async def _await_return(tx: Tx, envelope: Envelope, event: ReplyReceived) -> None:
+    """Sequences go on when the person is back, by their own clock where it is known; after some notes, never."""
+    absence = await read_absence(tx, envelope.teamid, event.lead_id, event.inbox_id)
+    if absence is None:
+        return
+    if absence.notes >= NOTES_IN_A_ROW:
+        because = outcomes.Because(reason="absent", event_id=envelope.id, at=envelope.time)
+        await outcomes.stop_only(tx, envelope.teamid, absence.lead_key, because)
+        await _change(tx, envelope, event.lead_id, LeadChange())
+        return
+    known = known_zone(absence)
+    zone = known.zone if known else absence.inbox_zone
+    days = team_rules(absence.settings).out_of_office_days
+    await _postpone(tx, envelope, event.lead_id, after_return(event.return_date, envelope.time, zone, days=days))
 
 
 async def _postpone(tx: Tx, envelope: Envelope, lead_id: UUID, until: datetime) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from libs.planning.facts import DueLead
 from libs.planning.schedule import went_at
 from libs.planning.sequence import step_at
@@ -22,7 +24,7 @@ from libs.schema.events.email import (
     EmailSent,
     Resolution,
 )
-from libs.schema.events.lead import LeadCompleted, LeadStopped
+from libs.schema.events.lead import LeadCompleted, LeadStopped, StopReason
 from libs.schema.runtime import barrier
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Tx
@@ -139,18 +141,32 @@ async def stop_lasting(tx: Tx, refusal: Refusal, event_id: UUID) -> bool:
     seen = await softs_in_a_row(tx, refusal.team_id, refusal.lead_key)
     if not is_lasting(seen.softs, seen.span):
         return False
-    await barrier.stop_people(tx, refusal.team_id, [refusal.lead_key])
+    because = Because(reason="soft_bounce", event_id=event_id, at=refusal.refused_at)
+    await stop_only(tx, refusal.team_id, refusal.lead_key, because)
+    return True
+
+
+class Because(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a person is stopped: the reason, and the event that says so."""
+
+    reason: StopReason
+    event_id: UUID
+    at: datetime
+
+
+async def stop_only(tx: Tx, team_id: UUID, lead_key: bytes, because: Because) -> None:
+    """Ends the person's sequences and suppresses nobody; a second call for the same event changes nothing."""
+    await barrier.stop_people(tx, team_id, [lead_key])
     stopping = settle.Stopping(
         id=new_id(),
-        team_id=refusal.team_id,
-        lead_key=refusal.lead_key,
+        team_id=team_id,
+        lead_key=lead_key,
         email=None,
-        reason="soft_bounce",
-        event_id=event_id,
-        at=refusal.refused_at,
+        reason=because.reason,
+        event_id=because.event_id,
+        at=because.at,
     )
     await settle.stop_person(tx, stopping)
-    return True
 
 
 async def end_lead(tx: Tx, team_id: UUID, lead: DueLead, reason: str | None, at: datetime) -> None:

@@ -93,10 +93,13 @@ async def row_of(world: World, lead: Lead) -> dict[str, object]:
 
 async def test_a_note_that_the_lead_has_left_ends_the_sequence_and_says_nothing_else_of_them(world: World) -> None:
     bob = await mailed_once(world)
-    status = (await row_of(world, bob))["status"]
     await stop_row(world, bob, "left_company")
     await hear(world, msgspec.structs.replace(await a_reply(world, bob, "auto_reply"), left_company=True))
-    assert await row_of(world, bob) == {"status": status, "reply_intent": None, "current_campaign_id": None}
+    assert await row_of(world, bob) == {
+        "status": "sequence_complete",
+        "reply_intent": None,
+        "current_campaign_id": None,
+    }
     assert [row[0] for row in await world.ledger("state")] == ["accepted", "stopped"]
     assert (await world.types()).count("lead.stopped") == 1
 

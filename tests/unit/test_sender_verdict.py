@@ -221,5 +221,8 @@ def test_a_step_that_was_taken_out_is_stepped_over() -> None:
 
 def test_a_sequence_goes_on_one_working_day_after_the_return() -> None:
     friday = date(2026, 3, 6)
-    assert after_return(friday, NOW, "UTC") == datetime(2026, 3, 9, tzinfo=UTC)
-    assert after_return(None, NOW, "UTC") == NOW + timedelta(days=7)
+    assert after_return(friday, NOW, "UTC", days=7) == datetime(2026, 3, 9, tzinfo=UTC)
+    assert after_return(friday, NOW, "Asia/Tokyo", days=7) == datetime(2026, 3, 8, 15, tzinfo=UTC)
+    assert after_return(date(2026, 3, 9), NOW, "America/New_York", days=7) == datetime(2026, 3, 10, 4, tzinfo=UTC)
+    assert after_return(date(2025, 3, 6), NOW, "UTC", days=7) == NOW
+    assert after_return(None, NOW, "UTC", days=3) == NOW + timedelta(days=3)

@@ -53,6 +53,8 @@ _BECAUSE = {
     "step": "the step was taken out of the sequence",
     "due": "the step is not due yet",
     "out_of_office": "the person is out of office",
+    "left_company": "an automatic answer says that the person has left the company",
+    "absent": "absence notes keep coming, and no answer",
 }
 _OUTSIDE = {
     "archived": "The lead was put away, so no campaign takes it.",

@@ -13,6 +13,7 @@ StopReason = Literal[
     "unsubscribe",
     "complaint",
     "left_company",
+    "absent",
     "suppressed",
     "marked",
     "erased",

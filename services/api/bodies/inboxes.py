@@ -45,6 +45,9 @@ class TeamSettings(Body):
     domain_gap_minutes: Annotated[
         int, Field(strict=True, ge=0, le=1440, description="between an inbox's mails to one company; 0: no limit")
     ] = 10
+    out_of_office_days: Annotated[
+        int, Field(strict=True, ge=3, le=14, description="pause after an absence note that names no date of return")
+    ] = 7
 
 
 class TeamPatch(Body):

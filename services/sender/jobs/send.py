@@ -123,7 +123,14 @@ def closed_gate(send: Claimed, now: datetime) -> Hold | None:
     )
     opens = next_open(windows_of(send), now)
     window = None if opens == now else Hold(gate="window", retry_at=opens)
-    return recipient_hold(person) or _other_way(send) or window or mailbox_hold(box)
+    return recipient_hold(person) or _away(send, now) or _other_way(send) or window or mailbox_hold(box)
+
+
+def _away(send: Claimed, now: datetime) -> Hold | None:
+    """A note came while the mail was under way, and its server put it off: it waits for the person, too."""
+    if send.away_until is None or send.away_until <= now:
+        return None
+    return Hold(gate="out_of_office", value="away", retry_at=send.away_until)
 
 
 def _other_way(send: Claimed) -> Hold | None:

@@ -209,6 +209,7 @@ class Claimed(Send, frozen=True, kw_only=True):
     campaign_status: str
     campaign_settings: dict[str, Any]
     enrollment_state: str
+    away_until: datetime | None  # an absence that became known after the slot was given
     lead_archived: bool
     suppressed: str | None
     stopped: str | None
@@ -262,6 +263,7 @@ SELECT l.send_id, l.kind, l.team_id, l.lead_id, l.lead_key, l.inbox_id, l.campai
     CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(c.status::text, 'archived') END AS campaign_status,
     coalesce(c.settings, '{}') AS campaign_settings,
     CASE WHEN l.kind <> 'campaign' THEN 'active' ELSE coalesce(e.state, 'stopped') END AS enrollment_state,
+    CASE WHEN l.kind = 'campaign' AND e.held_gate = 'out_of_office' THEN e.held_until END AS away_until,
     (ld.id IS NULL OR ld.deleted_at IS NOT NULL) AS lead_archived,
     (SELECT sl.reason FROM suppression_list AS sl
         WHERE (sl.team_id = l.team_id OR sl.team_id IS NULL)

@@ -59,6 +59,8 @@ STATUS_AFTER_STOP: dict[str, LeadStatus] = {
     "soft_bounce": "soft_bounced",
     "unsubscribe": "unsubscribed",
     "complaint": "spam_reported",
+    "left_company": "sequence_complete",  # nothing was said by the person, and nothing more will be
+    "absent": "sequence_complete",
     "condition": "sequence_complete",  # the author's own end of the sequence
 }
 STATUS_AFTER_INTENT: dict[str, LeadStatus] = {
@@ -75,7 +77,7 @@ AUTOMATIC_INTENTS = frozenset(("out_of_office", "auto_reply", "bounce"))
 SOFT_IN_A_ROW = 5
 SOFT_OVER_DAYS = 3
 SOFT_DAYS = timedelta(hours=72)
-OUT_OF_OFFICE_PAUSE = timedelta(days=7)  # no date of return in the text (field.md 4.6)
+NOTES_IN_A_ROW = 3  # absence notes and no answer: then nobody reads there (field.md 4.6)
 _SATURDAY = 5
 
 
@@ -93,10 +95,13 @@ def is_lasting(softs: int, span: timedelta) -> bool:
     return softs >= SOFT_IN_A_ROW or (softs >= SOFT_OVER_DAYS and span >= SOFT_DAYS)
 
 
-def after_return(returns_on: date | None, received_at: datetime, zone: str) -> datetime:
-    """When a sequence goes on after an out-of-office answer: on the working day after the return, else a week later."""
+def after_return(returns_on: date | None, received_at: datetime, zone: str, *, days: int) -> datetime:
+    """When a sequence goes on after an absence note, UTC: as the working day after the return begins in the zone.
+
+    Without a date of return it is `days` after the note; with one that is over, at once.
+    """
     if returns_on is None:
-        return received_at + OUT_OF_OFFICE_PAUSE
+        return received_at + timedelta(days=days)
     day = returns_on + timedelta(days=1)
     while day.weekday() >= _SATURDAY:
         day += timedelta(days=1)
