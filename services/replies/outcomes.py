@@ -104,7 +104,7 @@ def told_of(email: SentEmail) -> dict[str, Any]:
     return {
         "email_id": email.email_id,
         "kind": email.kind,
-        "lead_id": email.lead_id,
+        "lead_id": email.read_by,
         "inbox_id": email.inbox_id,
         "campaign_id": email.campaign_id,
         "enrollment_id": email.enrollment_id,

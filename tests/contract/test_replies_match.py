@@ -298,6 +298,33 @@ async def test_the_end_of_a_copy_in_sent_is_told_beside_a_report_of_arrival(
     ]
 
 
+async def test_a_report_about_an_answer_to_a_colleague_is_the_colleagues(
+    owner: Connection, deps: Deps, office: Office
+) -> None:
+    sent = await send(owner, office, kind="reply", lead_key=key("eve@lead.test"))
+    await owner.execute("UPDATE emails SET to_email = 'eve@lead.test'")
+    await store(deps.pool, office, delivery_report(sent))
+    await sort_inbound(deps)
+    (event,) = await told(owner)
+    assert (event.TYPE, event.email_id, event.lead_id) == ("bounce.hard", sent.id, None)
+    assert await stopped(owner) == {(key("eve@lead.test"), "hard_bounce")}
+    assert await suppressed(owner) == {"eve@lead.test"}
+
+
+async def test_what_a_colleague_answers_to_us_stops_them_and_the_lead(
+    owner: Connection, deps: Deps, office: Office
+) -> None:
+    sent = await send(owner, office, kind="reply", lead_key=key("eve@lead.test"))
+    await owner.execute("UPDATE emails SET to_email = 'eve@lead.test'")
+    await store(deps.pool, office, reply("Please unsubscribe us", to=sent, sender="eve@lead.test"))
+    await sort_inbound(deps)
+    received, left = await told(owner)
+    assert (received.lead_id, received.is_alias, left.lead_id) == (sent.lead.id, True, sent.lead.id)
+    people = {sent.lead.key, key("eve@lead.test")}
+    assert await stopped(owner) == {(each, why) for each in people for why in ("replied", "unsubscribe")}
+    assert await suppressed(owner) == {"bob@lead.test", "eve@lead.test"}
+
+
 def forged(sent: Sent) -> Sent:
     """The email as somebody knows it who has not got it: all but its id and mark."""
     return msgspec.structs.replace(sent, message_id="<guessed@acme.test>", token="a" * 26)

@@ -34,6 +34,11 @@ class SentEmail(msgspec.Struct, frozen=True, kw_only=True):
     body_text: str | None
     thread_id: str | None  # the Message-ID of its thread's first mail
 
+    @property
+    def read_by(self) -> UUID | None:
+        """The lead, unless it went to somebody else in the lead's thread: what comes back then is not the lead's."""
+        return self.lead_id if self.kind == "campaign" or self.lead_email == self.own_email else None
+
 
 READ_SENT = """
 SELECT l.send_id AS email_id, l.kind, l.state,
