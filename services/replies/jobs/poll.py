@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected
-from libs.schema.runtime.db import transaction
+from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, transaction
 from libs.schema.runtime.network import ForbiddenAddressError
 from libs.schema.runtime.outbox import record
 from libs.schema.secrets import SecretError, open_secret
@@ -66,8 +66,8 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
             return False
         if inbox.was_refused:
             await _welcome(deps, inbox)
-        async with transaction(deps.pool) as tx:
-            cursors = await mailboxes.read_cursors(tx, inbox.id)
+        async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            cursors = await mailboxes.read_cursors(connection, inbox.id)
         roles: list[imap.Role] = [role for role in _ROLES if role in session.folders]
         complete = [await _poll_folder(deps, session, inbox, role, cursors.get(role)) for role in roles]
     except (imap.ImapError, ForbiddenAddressError, SecretError) as error:
@@ -78,8 +78,8 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
         raise
     await deps.sessions.leave(inbox.id)
     if all(complete):
-        async with transaction(deps.pool) as tx:
-            await mailboxes.mark_checked(tx, inbox.id, asked_at)
+        async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            await mailboxes.mark_checked(connection, inbox.id, asked_at)
     return True
 
 
@@ -140,30 +140,33 @@ async def _poll_folder(
         since = cursor.last_internal_date if cursor and cursor.last_internal_date else inbox.created_at
         newest = await session.newest()
         uids = await session.search_since((min(since, deps.clock.now()) - LOOK_BACK).date())
-    room = MAX_BYTES_PER_POLL
+    room, reached = MAX_BYTES_PER_POLL, newest if known else -1
     for at in range(0, len(uids), imap.MAX_UIDS):
         if at >= MAX_NEW_PER_POLL or room <= 0:
             return False
         async for fetched, upto in fetch(deps, session, place, uids[at : at + imap.MAX_UIDS]):
             room -= sum(len(each.raw) for each in fetched)
-            await _store(deps, place, fetched, upto=upto)
-    if uids or not known:
-        await _store(deps, place, [], upto=max([newest, *uids[-1:]]))
+            reached = await _store(deps, place, fetched, (reached, upto))
+    await _store(deps, place, [], (reached, max([newest, *uids[-1:]])))
     session.was_read(role)
     return True
 
 
-async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], *, upto: int | None) -> None:
-    """The messages and the cursor behind them, in one transaction; None: it stays where it is."""
-    if upto is None and not fetched:
-        return
+async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], cursor: tuple[int, int | None]) -> int:
+    """The messages, and the cursor (from, to) behind them, in one transaction; None: it stays. Returns where it is."""
+    reached, upto = cursor
+    moves = upto is not None and upto > reached
+    if not (moves or fetched):
+        return reached
     now = deps.clock.now()
     rows = [_row(deps.new_id(), place, each, now) for each in fetched]
     newest = max((row.internal_date for row in rows), default=None)
     async with transaction(deps.pool) as tx:
-        await mailboxes.store_raw(tx, place, rows, now)
+        if rows:
+            await mailboxes.store_raw(tx, place, rows, now)
         if upto is not None:
             await mailboxes.move_cursor(tx, place, upto, newest, now)
+    return reached if upto is None else max(reached, upto)
 
 
 def _row(id_: UUID, place: Place, fetched: imap.Fetched, now: datetime) -> NewRaw:
