@@ -1,6 +1,8 @@
 """What the clock starts in replies.
 
-poll    ask the mailboxes, store what is new
-sort    say once what each stored message is: copy in Sent, report, complaint, own mail
-answer  the part of sort that deals with people's and machines' answers
+poll      ask the mailboxes, store what is new
+sort      say once what each stored message is: copy in Sent, report, complaint, own mail
+answer    the part of sort that deals with people's and machines' answers
+matching  the part of it that looks for the email which is answered
+commands  what people ask for: assign
 """
