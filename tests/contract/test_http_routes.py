@@ -33,6 +33,12 @@ async def test_a_team_reads_and_changes_its_address_and_zone(rig: Rig) -> None:
     assert after["name"] == before["name"]
 
 
+@pytest.mark.parametrize(("days", "status"), [(2, 422), (3, 200), (14, 200), (15, 422), ("7", 422)])
+async def test_a_team_says_how_long_an_absence_without_a_date_lasts(rig: Rig, days: object, status: int) -> None:
+    caller = await rig.team()
+    expect(await caller.ask("PATCH", "/v1/team", {"settings": {"out_of_office_days": days}}), status)
+
+
 async def test_a_domain_is_added_once(rig: Rig) -> None:
     caller = await rig.team()
     first = await caller.post("/v1/domains", {"domain": "Example.COM."})
