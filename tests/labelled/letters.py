@@ -74,7 +74,6 @@ def messages(case: Case, language: str, scenery: Scenery) -> dict[str, bytes]:
     sig, disclaimer = scenery.signature.strip(), scenery.disclaimer.strip()
     plain = {
         "bare": text,
-        "signed": f"{text}\n\n-- \n{sig}\n",
         "disclaimed": f"{scenery.banner}\n\n{text}\n\n{sig}\n\n{disclaimer}\n",
     }
     if case.intent not in MACHINES:
@@ -89,7 +88,7 @@ def messages(case: Case, language: str, scenery: Scenery) -> dict[str, bytes]:
     old = OLD_CHARSETS.get(language, "iso-8859-1")
     built = {name: _message(case, scenery, "plain", body) for name, body in plain.items()}
     built |= {name: _message(case, scenery, "html", body) for name, body in pages.items()}
-    return built | {"old": _message(case, scenery, "plain", plain["signed"], old)}
+    return built | {"old": _message(case, scenery, "plain", f"{text}\n\n-- \n{sig}\n", old)}
 
 
 def _pages(case: Case, scenery: Scenery) -> dict[str, str]:
