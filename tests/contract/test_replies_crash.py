@@ -168,4 +168,4 @@ async def test_crashes_between_any_two_steps_leave_the_same_rows(
                 survived = await run_until_done_or_dead(fused(deps, Fuse(step)), inbox, ask)
                 assert await run_until_done_or_dead(deps, inbox, ask)
                 assert await rows(owner) == wanted, f"dead at step {step}"
-            assert step > 100
+            assert step > 90  # every one of them was died at, and there are not suddenly few

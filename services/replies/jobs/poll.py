@@ -153,19 +153,14 @@ async def _poll_folder(
 
 
 async def _store(deps: Deps, place: Place, fetched: Sequence[imap.Fetched], cursor: tuple[int, int | None]) -> int:
-    """The messages, and the cursor (from, to) behind them, in one transaction; None: it stays. Returns where it is."""
+    """The messages, and the cursor (from, to) behind them, in one statement; None: it stays. Returns where it is."""
     reached, upto = cursor
-    moves = upto is not None and upto > reached
-    if not (moves or fetched):
+    if not fetched and (upto is None or upto <= reached):
         return reached
     now = deps.clock.now()
     rows = [_row(deps.new_id(), place, each, now) for each in fetched]
-    newest = max((row.internal_date for row in rows), default=None)
-    async with transaction(deps.pool) as tx:
-        if rows:
-            await mailboxes.store_raw(tx, place, rows, now)
-        if upto is not None:
-            await mailboxes.move_cursor(tx, place, upto, newest, now)
+    async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        await mailboxes.store(connection, place, rows, upto, now)
     return reached if upto is None else max(reached, upto)
 
 

@@ -172,20 +172,36 @@ async def read_cursors(tx: Tx, inbox_id: UUID) -> dict[str, Cursor]:
     return {cursor.folder: cursor for cursor in await fetch_all(tx, Cursor, READ_CURSORS, inbox_id)}
 
 
-STORE_RAW = """
-INSERT INTO inbound_raw
-    (id, team_id, inbox_id, folder, uidvalidity, uid, dedupe, internal_date, size_bytes, raw, truncated, stored_at)
-SELECT id, $1, $2, $3, $4, uid, dedupe, internal_date, size_bytes, raw, truncated, $5
-FROM unnest($6::uuid[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::bigint[], $11::bytea[], $12::boolean[])
-    AS m(id, uid, dedupe, internal_date, size_bytes, raw, truncated)
-ON CONFLICT DO NOTHING
+# One statement, so that nothing lies between the messages and the cursor behind them, and it costs one round trip.
+STORE = """
+WITH stored AS (
+    INSERT INTO inbound_raw
+        (id, team_id, inbox_id, folder, uidvalidity, uid, dedupe, internal_date, size_bytes, raw, truncated, stored_at)
+    SELECT id, $1, $2, $3, $4, uid, dedupe, internal_date, size_bytes, raw, truncated, $5
+    FROM unnest($6::uuid[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::bigint[], $11::bytea[], $12::boolean[])
+        AS m(id, uid, dedupe, internal_date, size_bytes, raw, truncated)
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO imap_cursor (inbox_id, team_id, folder, uidvalidity, last_uid, last_internal_date, updated_at)
+SELECT $2, $1, $3, $4, $13::bigint, (SELECT max(at) FROM unnest($9::timestamptz[]) AS at), $5
+WHERE $13::bigint IS NOT NULL
+ON CONFLICT (inbox_id, folder) DO UPDATE
+SET uidvalidity = excluded.uidvalidity,
+    last_uid = excluded.last_uid,
+    last_internal_date = greatest(imap_cursor.last_internal_date, excluded.last_internal_date),
+    updated_at = excluded.updated_at
+WHERE imap_cursor.uidvalidity <> excluded.uidvalidity OR imap_cursor.last_uid < excluded.last_uid
 """
 
 
-async def store_raw(tx: Tx, place: Place, messages: Sequence[NewRaw], now: datetime) -> None:
-    """Stores the messages of a folder; one that is known, under this or another UIDVALIDITY, is not stored again."""
+async def store(tx: Tx, place: Place, messages: Sequence[NewRaw], upto: int | None, now: datetime) -> None:
+    """Stores the messages of a folder, and notes that it has been read up to there; None leaves the cursor alone.
+
+    A message that is known, under this or another UIDVALIDITY, is not stored again. Within one UIDVALIDITY the cursor
+    never goes back.
+    """
     await tx.execute(
-        STORE_RAW,
+        STORE,
         place.team_id,
         place.inbox_id,
         place.folder,
@@ -198,32 +214,7 @@ async def store_raw(tx: Tx, place: Place, messages: Sequence[NewRaw], now: datet
         [each.size_bytes for each in messages],
         [each.raw for each in messages],
         [each.truncated for each in messages],
-    )
-
-
-MOVE_CURSOR = """
-INSERT INTO imap_cursor (inbox_id, team_id, folder, uidvalidity, last_uid, last_internal_date, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (inbox_id, folder) DO UPDATE
-SET uidvalidity = excluded.uidvalidity,
-    last_uid = excluded.last_uid,
-    last_internal_date = greatest(imap_cursor.last_internal_date, excluded.last_internal_date),
-    updated_at = excluded.updated_at
-WHERE imap_cursor.uidvalidity <> excluded.uidvalidity OR imap_cursor.last_uid < excluded.last_uid
-"""
-
-
-async def move_cursor(tx: Tx, place: Place, last_uid: int, last_internal_date: datetime | None, now: datetime) -> None:
-    """Notes that the folder has been read up to `last_uid`; within one UIDVALIDITY never goes back."""
-    await tx.execute(
-        MOVE_CURSOR,
-        place.inbox_id,
-        place.team_id,
-        place.folder,
-        place.uidvalidity,
-        last_uid,
-        last_internal_date,
-        now,
+        upto,
     )
 
 
