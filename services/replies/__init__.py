@@ -11,10 +11,10 @@ Owns:
 Reads: `inboxes` (with their sealed IMAP credentials), `send_ledger`, `emails`, `sequences`, `leads`, `event_log`.
 
 Hears: nothing yet; warm-up's engagement (`warmup.engagement_planned`) comes with warm-up.
-Carries out (`job_queue`): `assign_message`.
+Carries out (`job_queue`): `assign_message`, `classify_reply`.
 
 Tells:
-- `reply.received`, `lead.unsubscribed` (method "reply")
+- `reply.received`, `reply.classified` (a person's word, or a plugged-in model's), `lead.unsubscribed` (method "reply")
 - `bounce.hard`, `bounce.soft`, `bounce.blocked` (source "dsn")
 - `email.complained`, `email.confirmed`
 """

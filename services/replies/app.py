@@ -9,12 +9,15 @@ import msgspec
 
 from libs.schema.runtime import settings as runtime_settings
 from libs.schema.runtime.network import tls_context
+from libs.schema.runtime.outgoing import Way
 from libs.schema.runtime.service import Loop, Service, open_runtime
 from services.replies.deps import Deps
 from services.replies.imap import Network
+from services.replies.jobs.classify import ask_model
 from services.replies.jobs.commands import carry_out_commands
 from services.replies.jobs.poll import poll
 from services.replies.jobs.sort import sort_inbound
+from services.replies.model import MAX_ANSWER_BYTES, IntentModel
 from services.replies.sessions import Sessions
 
 # What asyncio sets aside for each TLS connection; its own 256 KB are much for hundreds that mostly sleep. More than one
@@ -34,6 +37,11 @@ class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
     imap_sessions: Annotated[int, msgspec.Meta(ge=1)] = 500
     # The shortest time between two logins to one mailbox, real seconds: providers lock accounts that log in often.
     imap_login_gap_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    # A model that reads replies after the rules did (model.py has the contract); none without a URL.
+    intent_model_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[!-~]{1,500}$")] | None = None
+    intent_model_token: str | None = None
+    intent_model_name: Annotated[str, msgspec.Meta(min_length=1, max_length=50)] = "model"
+    intent_model_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.0
 
 
 SETTINGS = Settings
@@ -57,6 +65,7 @@ async def build(settings: Settings) -> Service:
         login_gap_s=settings.imap_login_gap_s,
         rests=settings.imap_idle,
     )
+    model = _model(settings, network)
     deps = Deps(
         settings=settings,
         pool=runtime.pool,
@@ -67,6 +76,7 @@ async def build(settings: Settings) -> Service:
         sessions=sessions,
         poll_interval=timedelta(seconds=settings.poll_interval_s),
         poll_slowest=timedelta(seconds=settings.poll_slowest_s),
+        model=model,
     )
     return Service(
         name="replies",
@@ -75,6 +85,22 @@ async def build(settings: Settings) -> Service:
             Loop(name="poll", tick=partial(poll, deps)),
             Loop(name="sort_inbound", tick=partial(sort_inbound, deps)),
             Loop(name="carry_out_commands", tick=partial(carry_out_commands, deps)),
+            *((Loop(name="ask_model", tick=partial(ask_model, deps), idle_s=1.0),) if model else ()),
         ),
         close=sessions.close,
+    )
+
+
+def _model(settings: Settings, network: Network) -> IntentModel | None:
+    """The model that is plugged in; None without a URL."""
+    if settings.intent_model_url is None:
+        return None
+    way = Way(
+        tls=network.context,
+        allow=settings.dangerous_allow_networks,
+        timeout_s=settings.intent_model_timeout_s,
+        max_bytes=MAX_ANSWER_BYTES,
+    )
+    return IntentModel(
+        settings.intent_model_url, settings.intent_model_name, token=settings.intent_model_token, way=way
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from libs.schema.runtime.service import Runtime
+from services.replies.model import IntentModel
 from services.replies.sessions import Sessions
 
 
@@ -17,3 +18,4 @@ class Deps(Runtime):
     sessions: Sessions
     poll_interval: timedelta
     poll_slowest: timedelta = timedelta(minutes=10)
+    model: IntentModel | None = None

@@ -2,10 +2,11 @@
 
 from functools import partial
 
-from libs.schema.commands import AssignMessage
-from libs.schema.runtime.jobs import carry_out
+from libs.schema.commands import AssignMessage, ClassifyReply, Command
+from libs.schema.runtime.jobs import Carry, carry_out
 from services.replies.deps import Deps
 from services.replies.jobs.assign import assign
+from services.replies.jobs.classify import classify_by_hand
 
 
 async def carry_out_commands(deps: Deps) -> bool:
@@ -15,4 +16,8 @@ async def carry_out_commands(deps: Deps) -> bool:
         OSError, asyncpg.PostgresError: the database is away or busy; the command waits.
 
     """
-    return await carry_out(deps, AssignMessage.QUEUE, {AssignMessage: partial(assign, deps)})
+    carriers: dict[type[Command], Carry] = {
+        AssignMessage: partial(assign, deps),
+        ClassifyReply: partial(classify_by_hand, deps),
+    }
+    return await carry_out(deps, AssignMessage.QUEUE, carriers)
