@@ -8,7 +8,7 @@ LINES := 400
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo check format-check lint types imports sizes test bench drill lock
+.PHONY: help setup up demo check format-check lint types imports sizes test dovecot bench drill lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ sizes: # a file holds one idea: at most $(LINES) lines
 
 test: $(DEV) ## every test: unit, contract, e2e
 	$(BIN)/python -m pytest --numprocesses=$(TEST_WORKERS)
+
+dovecot: $(DEV) ## replies against a real mail server, out of Debian's packages (they are fetched, nothing is installed)
+	@$(BIN)/python -m tests.dovecot.install .venv/dovecot
+	$(BIN)/python -m pytest tests/dovecot
 
 bench: $(DEV) ## benchmarks, as ratios against a bare baseline run beside them
 	$(BIN)/python -m benchmarks

@@ -82,7 +82,6 @@ class Session:
         self.folders = folders
         self._open: tuple[Role, int] | None = None
         self._kept = 0  # how often it was used again without being opened anew
-        self._is_current = False  # the server has told all of its news
         self._may_rest = client.has("IDLE")
         self._asked: dict[Role, bytes] = {}
         self._read: dict[Role, bytes] = {}
@@ -116,11 +115,9 @@ class Session:
         """Opens the folder to read it and returns its UIDVALIDITY; new mail is seen by the next search."""
         if self._open and self._open[0] == role and self._kept < LOOK_EVERY:
             self._kept += 1
-            if not self._is_current:
-                await self._client.run(lambda library: library.noop())
-            self._is_current = False
+            await self._client.run(lambda library: library.noop())  # after IDLE too: Dovecot ends it without a look
             return self._open[1]
-        self._open, self._is_current, self._kept = None, False, 0
+        self._open, self._kept = None, 0
         lines = await self._client.run(lambda library: library.examine(quoted(self.folders[role])))
         # aioimaplib knows only SELECT as the way into the selected state.
         self._client.guard.state = "SELECTED"
@@ -145,9 +142,7 @@ class Session:
 
     async def wake(self) -> None:
         """To be called before anything else after `rest`; a second call does nothing."""
-        kept = await self._client.wake()
-        if kept is not None:
-            self._may_rest = self._is_current = kept
+        self._may_rest = await self._client.wake() and self._may_rest
 
     async def search_after(self, uid: int) -> list[int]:
         """The UIDs above `uid`, ascending. Servers answer n:* with the last message even where it is below n."""

@@ -343,8 +343,8 @@ class Client(aioimaplib.IMAP4):
         """Whether the server has been asked to call, and not to stop yet."""
         return self._hints is not None
 
-    async def wake(self, within_s: float = WAKE_TIMEOUT_S) -> bool | None:
-        """Ends the rest; whether the server had kept to it, else it must not be asked to again. None: it did not rest.
+    async def wake(self, within_s: float = WAKE_TIMEOUT_S) -> bool:
+        """Ends the rest, if there is one; returns whether the server may be asked to again, because it did rest.
 
         Raises:
             ImapError: the connection went meanwhile, or the server has fallen asleep itself.
@@ -352,7 +352,7 @@ class Client(aioimaplib.IMAP4):
         """
         hints, self._hints, self.guard.on_lost = self._hints, None, None
         if hints is None:
-            return None
+            return True
 
         async def done(library: "Client") -> Any:
             await hints.began.wait()
