@@ -42,11 +42,13 @@ from services.sender.rules.lifecycle import (
     AUTOMATIC_INTENTS,
     LEAD_STATUSES,
     NOTES_IN_A_ROW,
+    REPLY_STATUSES,
     STATUS_AFTER_INTENT,
     after_return,
     email_status,
 )
 
+_ORDERS = fold.Orders(climb=LEAD_STATUSES, of_replies=REPLY_STATUSES)
 _CLASSES: dict[type[BounceEvent], refusals.Class] = {BounceHard: "hard", BounceSoft: "soft", BounceBlocked: "blocked"}
 
 
@@ -62,8 +64,11 @@ async def on_reply_received(_deps: Deps, tx: Tx, envelope: Envelope, event: Repl
 
 
 async def on_reply_classified(_deps: Deps, tx: Tx, envelope: Envelope, event: ReplyClassified) -> None:
-    """A better reading of a reply: the lead shows it, and stops that came with it are carried out."""
-    await _show_reply(tx, envelope, event)
+    """A better reading of a reply: the lead shows it, and stops that came with it are carried out.
+
+    A person's word may also lower the lead's status.
+    """
+    await _show_reply(tx, envelope, event, by_person=event.by_person)
 
 
 async def on_bounce(_deps: Deps, tx: Tx, envelope: Envelope, event: BounceEvent) -> None:
@@ -214,11 +219,16 @@ async def _postpone(tx: Tx, envelope: Envelope, lead_id: UUID, until: datetime) 
     await fold.postpone(tx, envelope.teamid, lead_id, until)
 
 
-async def _show_reply(tx: Tx, envelope: Envelope, event: ReplyEvent) -> None:
-    if event.intent in AUTOMATIC_INTENTS:
+async def _show_reply(tx: Tx, envelope: Envelope, event: ReplyEvent, *, by_person: bool = False) -> None:
+    # The row may know better by now: what a machine made of it must not come after a person's word.
+    intent = await fold.persons_word(tx, envelope.teamid, event.reply_id) or event.intent
+    if intent in AUTOMATIC_INTENTS:
         return
     change = LeadChange(
-        status=STATUS_AFTER_INTENT.get(event.intent, "replied"), reply_intent=event.intent, replied_at=envelope.time
+        status=STATUS_AFTER_INTENT.get(intent, "replied"),
+        reply_intent=intent,
+        replied_at=envelope.time,
+        by_person=by_person,
     )
     await _change(tx, envelope, event.lead_id, change)
 
@@ -227,4 +237,4 @@ async def _change(tx: Tx, envelope: Envelope, lead_id: UUID, change: LeadChange)
     """Carries out all stops that stand for the person, then lets the lead show what happened."""
     stopped = await fold.stopped_enrollments(tx, envelope.teamid, lead_id)
     await outcomes.fold_stops(tx, envelope.teamid, stopped, envelope.time)
-    await fold.change_lead(tx, envelope.teamid, lead_id, change, LEAD_STATUSES)
+    await fold.change_lead(tx, envelope.teamid, lead_id, change, _ORDERS)

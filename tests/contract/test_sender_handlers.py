@@ -265,3 +265,40 @@ async def test_whatever_the_order_the_lead_ends_the_same(world: World, seed: int
         "current_campaign_id": None,
     }
     assert await world.column("SELECT state || ' ' || ended_reason FROM enrollments") == ["stopped replied"]
+
+
+@pytest.mark.parametrize("first", ["received", "classified"])
+async def test_a_person_who_reads_a_reply_again_may_lower_the_lead(world: World, first: str) -> None:
+    bob = await mailed_once(world)
+    reply = await a_reply(world, bob, "interested")
+    row = {"id": reply.reply_id, "team_id": world.team.id, "lead_id": bob.id, "inbox_id": reply.inbox_id}
+    row |= {"from_email": bob.email, "intent": "interested", "received_at": world.clock.now()}
+    await insert(world.owner, "replies", row)
+    overrides = "UPDATE replies SET intent = 'not_interested', intent_manual_override = true"
+    if first == "received":
+        await hear(world, reply)
+        assert (await row_of(world, bob))["status"] == "interested"
+    await world.owner.execute(overrides)
+    word = ReplyClassified(
+        reply_id=reply.reply_id,
+        lead_id=bob.id,
+        inbox_id=reply.inbox_id,
+        intent="not_interested",
+        previous="interested",
+        confidence=1.0,
+        model="manual",
+        by_person=True,
+    )
+    for event in (word, reply):
+        await hear(world, event)
+    assert (await row_of(world, bob))["status"] == "not_interested"
+
+
+async def test_a_person_who_reads_a_reply_again_undoes_no_opt_out(world: World) -> None:
+    bob = await mailed_once(world)
+    await hear(world, LeadUnsubscribed(lead_id=bob.id, method="page"))
+    reply = await a_reply(world, bob, "neutral")
+    told = {"reply_id": reply.reply_id, "lead_id": bob.id, "inbox_id": reply.inbox_id}
+    read_again: dict[str, Any] = {"previous": "neutral", "confidence": 1.0, "model": "manual", "by_person": True}
+    await hear(world, ReplyClassified(**told, intent="interested", **read_again))
+    assert (await row_of(world, bob))["status"] == "unsubscribed"

@@ -122,12 +122,21 @@ class LeadChange(msgspec.Struct, frozen=True, kw_only=True):
     replied_at: datetime | None = None
     bounced_at: datetime | None = None
     unsubscribed_at: datetime | None = None
+    by_person: bool = False
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lead's status may change: lowest first, and those among which a person may choose."""
+
+    climb: Sequence[str]
+    of_replies: Sequence[str]
 
 
 CHANGE_LEAD = """
 UPDATE leads AS ld
 SET status = CASE WHEN $3::text IS NOT NULL
-            AND array_position($8::text[], ld.status::text) < array_position($8::text[], $3::text)
+            AND (array_position($8::text[], ld.status::text) < array_position($8::text[], $3::text)
+                OR ($9 AND ld.status::text = ANY($10::text[]) AND $3::text = ANY($10::text[])))
         THEN $3::text::lead_status ELSE ld.status END,
     reply_intent = coalesce($4, ld.reply_intent),
     replied_at = CASE WHEN $5::timestamptz < ld.replied_at THEN ld.replied_at ELSE coalesce($5, ld.replied_at) END,
@@ -138,8 +147,11 @@ WHERE ld.team_id = $1
 """
 
 
-async def change_lead(tx: Tx, team_id: UUID, lead_id: UUID, change: LeadChange, order: Sequence[str]) -> None:
-    """The lead's columns take in what happened; its status only climbs in `order`, whichever event comes first."""
+async def change_lead(tx: Tx, team_id: UUID, lead_id: UUID, change: LeadChange, orders: Orders) -> None:
+    """The lead's columns take in what happened; its status only climbs, whichever event comes first.
+
+    A person may also lower it among the statuses that a reply gives.
+    """
     await tx.execute(
         CHANGE_LEAD,
         team_id,
@@ -149,8 +161,24 @@ async def change_lead(tx: Tx, team_id: UUID, lead_id: UUID, change: LeadChange, 
         change.replied_at,
         change.bounced_at,
         change.unsubscribed_at,
-        order,
+        orders.climb,
+        change.by_person,
+        orders.of_replies,
     )
+
+
+READ_PERSONS_WORD = """
+SELECT intent::text
+FROM replies
+WHERE team_id = $1
+    AND id = $2
+    AND intent_manual_override
+"""
+
+
+async def persons_word(tx: Tx, team_id: UUID, reply_id: UUID) -> str | None:
+    """What a person says that the reply means; None where nobody has said anything."""
+    return await tx.fetchval(READ_PERSONS_WORD, team_id, reply_id)
 
 
 POSTPONE = """

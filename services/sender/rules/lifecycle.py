@@ -1,6 +1,6 @@
 """How leads, enrollments and mails go on: forward only, so that events which come late or twice change nothing.
 
-Never lets a status go back: what is known of a person only grows.
+Never lets a status go back, except where a person reads a reply again: what is known only grows.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -41,6 +41,8 @@ LEAD_STATUSES: tuple[LeadStatus, ...] = (
     "unsubscribed",
     "spam_reported",
 )
+# What a reply alone makes of a lead: a person who reads it again may choose among them.
+REPLY_STATUSES: tuple[LeadStatus, ...] = ("replied", "not_interested", "interested")
 _EMAIL_STATUS: dict[LedgerState, EmailStatus] = {
     "queued": "queued",
     "claimed": "sending",
