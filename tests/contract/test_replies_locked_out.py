@@ -95,7 +95,7 @@ async def test_a_mailbox_that_locks_replies_out_sends_nothing_and_says_why(platf
     await world.go_on(3 * HOUR, step=10 * MINUTE)
     assert world.recipients() == []
     held = [event for event in await world.events("lead.held") if isinstance(event, LeadHeld)]
-    assert {(event.gate, event.value) for event in held} == {("inbox", "error")}
+    assert {(event.gate, event.value) for event in held} == {("inbox", "replies_unread")}
 
 
 async def test_two_refusals_in_a_row_are_no_reason_to_stop(platform: Platform) -> None:

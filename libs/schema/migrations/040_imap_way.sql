@@ -14,4 +14,6 @@ ALTER TABLE inboxes
     ADD COLUMN imap_refused TEXT;
 
 GRANT SELECT (imap_way, imap_refused) ON inboxes TO coldstream_service;
+-- Explanations name it.
+GRANT SELECT (imap_refused) ON inboxes TO coldstream_tenant;
 GRANT UPDATE (imap_refused) ON inboxes TO coldstream_replies;
