@@ -31,7 +31,7 @@ _BECAUSE = {
     "stop": "the sequence was stopped ({value})",
     "condition": "a condition of the step decides so ({value})",
     "inbox": "no inbox of the campaign may send now ({value})",
-    "inbox replies_unread": "the inbox's replies cannot be read: its mail server refuses the login, which must be renewed",
+    "inbox replies_unread": "the inbox's replies cannot be read: its mail server wants another login",
     "circuit": "the inbox's circuit breaker is open ({value})",
     "health": "the inbox's health is {value}, and the campaign asks for {limit}",
     "esp": "no inbox at the recipient's own provider ({value}) is free",
