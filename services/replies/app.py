@@ -1,6 +1,5 @@
 """Wiring of replies: loops that ask the mailboxes, sort what came and do what people asked for. Decides nothing."""
 
-from asyncio.sslproto import SSLProtocol
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -19,10 +18,6 @@ from services.replies.jobs.poll import poll
 from services.replies.jobs.sort import sort_inbound
 from services.replies.model import MAX_ANSWER_BYTES, IntentModel
 from services.replies.sessions import Sessions
-
-# What asyncio sets aside for each TLS connection; its own 256 KB are much for hundreds that mostly sleep. More than one
-# record (RFC 8446 §5.1) is never read at once.
-TLS_RECORD_BYTES = 16 * 1024
 
 
 class Settings(runtime_settings.Settings, frozen=True, kw_only=True):
@@ -55,7 +50,6 @@ async def build(settings: Settings) -> Service:
         OSError, ssl.SSLError: `extra_ca_file` cannot be used.
 
     """
-    SSLProtocol.max_size = TLS_RECORD_BYTES
     network = Network(context=tls_context(settings.extra_ca_file), allow=settings.dangerous_allow_networks)
     runtime = await open_runtime(settings, "replies")
     sessions = Sessions(

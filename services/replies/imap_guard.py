@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal
@@ -52,6 +53,9 @@ _MENDS: dict[str, str] = {
     "WEBALERT": "the provider wants somebody to log in at its website first",
 }
 
+# What asyncio sets aside for each TLS connection: its own 256 KB are much for hundreds that mostly sleep, and more than
+# one record (RFC 8446 §5.1) is never read at once.
+SSLProtocol.max_size = 16_384
 # It logs what servers send: never below warnings (reliability.md S12).
 logging.getLogger("aioimaplib").setLevel(logging.WARNING)
 
