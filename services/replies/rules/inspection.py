@@ -68,7 +68,7 @@ def read(raw: bytes, received_on: date | None) -> Inbound:
     body = "" if report else body_of(message)
     sender = mailbox(headers.first("from"))
     opts_out = _asks_by_subject(headers, body)
-    auto = None if report or opts_out else read_auto_reply(message, new_text(body), received_on)
+    auto = None if report or opts_out else read_auto_reply(message, new_text(body, writer=sender.name), received_on)
     ids = message_ids(headers.first("message-id"))
     answers = message_ids(headers.first("in-reply-to")), message_ids(headers.first("references"))
     return Inbound(
@@ -91,7 +91,7 @@ def classify(inbound: Inbound, ours: str = "") -> Reading:
         return Reading(intent=inbound.auto.intent, confidence=inbound.auto.confidence)
     if _asks_by_subject(inbound.headers, inbound.body):
         return Reading(intent="unsubscribe", confidence=0.97)
-    return read_intent(new_text(inbound.body, ours))
+    return read_intent(new_text(inbound.body, ours, inbound.sender.name))
 
 
 def inspect(raw: bytes) -> Inspection:

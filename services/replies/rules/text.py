@@ -6,11 +6,15 @@ Never decides what the text means. Works line by line on a bounded number of lin
 import html
 import re
 
+from services.replies.rules.folding import fold
 from services.replies.rules.parse import Message, text_of
 from services.replies.rules.wording import any_of
 
 MAX_LINES = 1000  # of a body that are read; nobody writes more above what he quotes
 MAX_LINE_CHARS = 2000
+MAX_BANNER_LINES = 6  # that a gateway puts on top
+MAX_NAME_EXTRA = 3  # words beside a name in a signature's first line: "Dr. Ann Example, MBA"
+MIN_DISCLAIMER_CHARS = 30
 MAX_ATTRIBUTION_CHARS = 400  # "On Monday, 2 March 2026 at 10:00, Ann Example <ann@example.com> wrote:"
 
 _BLOCKS = frozenset(
@@ -19,6 +23,7 @@ _BLOCKS = frozenset(
 )
 _UNSEEN = frozenset({"head", "script", "style", "title"})
 _TAG = re.compile(r"/?\s*([a-zA-Z][a-zA-Z0-9]{0,20})")
+_WORD = re.compile(r"[^\W\d_]+")
 _BLANKS = re.compile(r"[^\S\n]+")
 
 _RULE = re.compile(
@@ -57,6 +62,27 @@ _CLOSING = any_of(
     """
 )
 
+# A gateway's warning: how it begins, and what it is about.
+_BANNER = any_of(
+    r"""
+    ^\W*(?:external|caution|warning|attention|achtung|vorsicht|warnung|hinweis|avertissement|précaution|prudence)\b
+    ^\W*(?:precaución|atención|advertencia|cuidado|atenção|attenzione|avviso|let op|waarschuwing|uwaga)\b
+    ^\W*(?:ostrzeżenie|varning|obs)\b|^\W*(?:注意|警告|社外)
+    """
+)
+_FROM_OUTSIDE = any_of(
+    r"""
+    extern|outside|außerhalb|extérieur|fuera de|fora d|spoza|zewnętrz|buiten|utanför|ester[nr]|社外|外部
+    sender|absender|expéditeur|remitente|remetente|mittente|afzender|nadawc|avsändar|送信者
+    """
+)
+_CONFIDENTIAL = any_of(
+    r"""
+    confidential|privileged|vertraulich|confidentiel|confidencia(?:l|is)|riservat|vertrouwelijk|poufn|konfidentiell
+    intended recipient|機密|宛先に心当たり
+    """
+)
+
 
 def body_of(message: Message) -> str:
     """The body as text: its plain leaves, else its HTML ones; attachments are not read."""
@@ -81,6 +107,7 @@ def text_from_html(page: str) -> str:
         found = _TAG.match(page, start + 1, end)
         name = found[1].lower() if found else ""
         if name == "blockquote":
+            pieces.append("\n>\n")  # for `new_text`: here something is quoted
             quoted = max(quoted + (-1 if lower.startswith("</", start) else 1), 0)
         elif name in _BLOCKS:
             pieces.append("\n")
@@ -92,17 +119,56 @@ def text_from_html(page: str) -> str:
     return html.unescape(_BLANKS.sub(" ", "".join(pieces)))
 
 
-def new_text(body: str, ours: str = "") -> str:
-    """The part of the body that is neither quoted, nor signature, nor a line of `ours`, the text that it answers."""
+def new_text(body: str, ours: str = "", writer: str = "") -> str:
+    """The part of the body that is neither quoted, nor signature, nor a line of `ours`, the text that it answers.
+
+    `writer` is the name of who wrote it: a line that is no more than that begins the signature.
+    """
     lines = [line[:MAX_LINE_CHARS].strip() for line in body.split("\n", MAX_LINES)[:MAX_LINES]]
     known = {line.strip() for line in ours.split("\n")} - {""}
+    names = _words(writer)
     kept: list[str] = []
-    for at, line in enumerate(lines):
-        if _ends_here(lines, at, has_text=any(kept)):
+    at = _below_banner(lines)
+    while at < len(lines):
+        line, has_text = lines[at], any(kept)
+        quote = 0 if has_text else _quote_below(lines, at)
+        if quote:  # the answer stands below what it quotes
+            at = quote
+            continue
+        if _ends_here(lines, at, has_text=has_text) or (has_text and _signs(line, names)):
             break
         if not line.startswith((">", "|")) and line not in known:
             kept.append(line)
+        at += 1
     return "\n".join(kept).strip()
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(fold(text))
+
+
+def _below_banner(lines: list[str]) -> int:
+    """Where the text begins below a gateway's warning; 0 where there is none."""
+    first = next((at for at, line in enumerate(lines) if line), 0)
+    end = next((at for at in range(first, min(first + MAX_BANNER_LINES, len(lines))) if not lines[at]), first + 1)
+    is_banner = lines and _BANNER.search(lines[first]) and _FROM_OUTSIDE.search(" ".join(lines[first:end]))
+    return end if is_banner else 0
+
+
+def _quote_below(lines: list[str], at: int) -> int:
+    """The first line of the quotation that a "… wrote:" here introduces; 0 where none does."""
+    if not lines[at] or lines[at].startswith(">") or not _attributes(lines, at):
+        return 0
+    return next((below for below in range(at + 1, min(at + 5, len(lines))) if lines[below].startswith(">")), 0)
+
+
+def _signs(line: str, names: list[str]) -> bool:
+    """Whether the line is the writer's name, the whole of it with little else, or one part alone."""
+    words = _words(line)
+    if not words or not names or line.endswith("?"):
+        return False
+    is_full = len(names) > 1 and set(names) <= set(words) and len(words) <= len(names) + MAX_NAME_EXTRA
+    return is_full or (len(words) == 1 and words[0] in {names[0], names[-1]})
 
 
 def _ends_here(lines: list[str], at: int, *, has_text: bool) -> bool:
@@ -116,6 +182,14 @@ def _ends_here(lines: list[str], at: int, *, has_text: bool) -> bool:
         return True
     if _FROM_FIELD.match(line) and any(_NEXT_FIELD.match(each) for each in lines[at + 1 : at + 5]):
         return True
+    if has_text and len(line) >= MIN_DISCLAIMER_CHARS and _CONFIDENTIAL.search(line) and not line.endswith("?"):
+        return True
+    return _attributes(lines, at)
+
+
+def _attributes(lines: list[str], at: int) -> bool:
+    """Whether a "… wrote:" begins in this line."""
+    line = lines[at]
     joined = " ".join(lines[at : at + 3])[:MAX_ATTRIBUTION_CHARS]
     has_digit = any(each.isdigit() for each in joined)
     return has_digit and bool(
