@@ -197,5 +197,6 @@ def test_html_is_read_as_its_visible_text_without_quotes() -> None:
         "Hi\u00a0Ann,",
         "sounds&good",
         "Bob",
+        ">",
         "after",
     ]

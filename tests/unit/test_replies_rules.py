@@ -240,6 +240,7 @@ def test_an_inspection_is_the_object_that_the_command_prints() -> None:
         "confidence": None,
         "return_date": None,
         "matched_message_id": "<token@acme.test>",
+        "left_company": False,
     }
     away = inspect(message("Back on 9 March.", Auto_Submitted="auto-replied", Subject="Out of office: Hello"))
     assert isinstance(away, Inspection)

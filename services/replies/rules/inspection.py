@@ -123,10 +123,10 @@ def _kind(report: Report | None, auto: AutoReply | None, sender: Mailbox, header
         return "auto_reply"
     if not sender.address or MARK_FIELD in headers:  # nobody wrote it, or we did
         return "other"
-    # What goes to many answers nobody; a person's reply may have come through a list all the same.
-    is_mailing = "list-unsubscribe" in headers or "list-id" in headers or headers.first("precedence") in _TO_MANY
-    is_answer = is_answer or bool(_ANSWERS.match(headers.first("subject")))
-    return "other" if is_mailing and not is_answer else "reply"
+    # What goes to many answers nobody.
+    is_mailing = "list-unsubscribe" in headers or "list-id" in headers
+    is_bulk = headers.first("precedence") in _TO_MANY and not _ANSWERS.match(headers.first("subject"))
+    return "other" if (is_mailing or is_bulk) and not is_answer else "reply"
 
 
 def _asks_by_subject(headers: Headers, body: str) -> bool:

@@ -107,8 +107,10 @@ def text_from_html(page: str) -> str:
         found = _TAG.match(page, start + 1, end)
         name = found[1].lower() if found else ""
         if name == "blockquote":
-            pieces.append("\n>\n")  # for `new_text`: here something is quoted
-            quoted = max(quoted + (-1 if lower.startswith("</", start) else 1), 0)
+            closes = lower.startswith("</", start)
+            if not (closes or quoted):
+                pieces.append("\n>\n")  # for `new_text`: here something is quoted
+            quoted = max(quoted + (-1 if closes else 1), 0)
         elif name in _BLOCKS:
             pieces.append("\n")
         elif name in _UNSEEN and not lower.startswith("</", start):
