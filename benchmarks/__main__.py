@@ -10,7 +10,7 @@ from typing import TextIO
 
 import msgspec
 
-from benchmarks import delivery, handlers, inbound, message, plan_job, planner, project, relay
+from benchmarks import delivery, handlers, inbound, message, plan_job, planner, poll, project, relay
 from benchmarks.ground import Ground
 from benchmarks.harness import FULL, QUICK, Bench, Row, Scale
 from libs.schema.runtime import telemetry
@@ -23,6 +23,7 @@ BENCHES: dict[str, Bench] = {
     "plan_job": plan_job.run,
     "delivery": delivery.run,
     "inbound": inbound.run,
+    "poll": poll.run,
     "message": message.run,
 }
 HEADER = f"{'bench':<9} {'what':<38} {'unit':<12} {'ours':>10} {'bare':>10} {'ratio':>6} {'goal':>5}"

@@ -6,20 +6,18 @@ minutes between two mails, none is ever still open. Bare knows the mails beforeh
 
 import asyncio
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
 import asyncpg
 import msgspec
-import psutil
 from aiosmtplib import SMTP
 from asyncpg.connection import LoggedQuery
 
+from benchmarks.cost import Cost, measured
 from benchmarks.ground import Ground, Place
 from benchmarks.harness import Pair, Row, Scale, compare, pair_of
 from benchmarks.office import office, plan_all
@@ -41,14 +39,6 @@ IDLE_S = next(idle_s for job, idle_s in JOBS if job is send_due)
 BEFORE_THE_SLOT = timedelta(minutes=5)
 ACCEPTED = "SELECT count(*) FROM send_ledger WHERE campaign_id = $1 AND state = 'accepted'"
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK")
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a round took in seconds: by the clock, of this process' processor time, and of PostgreSQL's."""
-
-    wall: float
-    own: float
-    postgres: float
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +125,7 @@ async def _send(desk: Desk, deps: Deps, mails: int) -> Cost:
     while await desk.relay.relay():
         pass
     desk.clock.move(BEFORE_THE_SLOT)
-    with _measured(desk.place) as cost:
+    with measured(desk.place) as cost:
         await _until_sent(deps)
         while await desk.relay.relay():
             pass
@@ -156,25 +146,6 @@ async def _until_sent(deps: Deps) -> None:
         if not again and deps.deliveries.room() == deps.settings.max_deliveries:
             return
         await asyncio.sleep(0 if again else IDLE_S)
-
-
-@contextmanager
-def _measured(place: Place) -> Generator[Callable[[], Cost]]:
-    """Call what it gives after the block: the cost of what was done inside."""
-    before, started = _used(place), time.perf_counter()
-    spent: list[Cost] = []
-    yield lambda: spent[0]
-    wall, after = time.perf_counter() - started, _used(place)
-    spent.append(Cost(wall=wall, own=after[0] - before[0], postgres=after[1] - before[1]))
-
-
-def _used(place: Place) -> tuple[float, float]:
-    """Processor seconds of this process and of PostgreSQL, with those of its processes that have ended."""
-    postmaster = psutil.Process(place.postgres_pid)
-    ended = postmaster.cpu_times()
-    alive = [process.cpu_times() for process in (postmaster, *postmaster.children())]
-    postgres = sum(each.user + each.system for each in alive) + ended.children_user + ended.children_system
-    return time.process_time(), postgres
 
 
 def _letters(desk: Desk, mails: int) -> list[Message]:
@@ -204,7 +175,7 @@ async def _converse_all(place: Place, letters: list[Message], port: int, tls: ss
     async def work() -> None:
         clients.extend([await _converse(letter, port, tls) for letter in waiting])
 
-    with _measured(place) as cost:
+    with measured(place) as cost:
         async with asyncio.TaskGroup() as group:
             for _ in range(most):
                 group.create_task(work())

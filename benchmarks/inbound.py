@@ -13,27 +13,64 @@ from benchmarks.ground import Ground
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.world import BODY
 from deploy.local.sandbox.answers import compose
-from deploy.local.sandbox.recipients import Behaviour
+from deploy.local.sandbox.recipients import behaviour_of
 from libs.planning.words.render import Content
 from services.replies.rules.inspection import inspect
 from services.sender.rules.message import Headers, build
 from tests.support import EPOCH
 
 HEADERS = ("From", "Subject", "Message-ID", "References")
-KINDS: dict[str, Behaviour] = {
-    "reply": Behaviour.INTERESTED,
-    "refusal": Behaviour.NOT_INTERESTED,
-    "opt-out": Behaviour.UNSUBSCRIBE,
-    "absence": Behaviour.OUT_OF_OFFICE,
-    "report": Behaviour.DSN,
+# What comes back, by the word that people's addresses in the sandbox begin with.
+KINDS = {
+    "reply": "interested",
+    "refusal": "not-interested",
+    "opt-out": "unsubscribe",
+    "German": "interested-de",
+    "French": "not-interested-fr",
+    "Japanese": "unsubscribe-ja",
+    "absence": "ooo",
+    "gone": "leftcompany",
+    "report": "dsn",
 }
+# Reports of no RFC, in the shapes that mail servers have given them: the words, then what was sent.
+FREE_REPORTS = (
+    """Your mail could not be delivered. This is a permanent error.
+
+<{to}>:
+192.0.2.1 does not like the recipient.
+Remote host said: 550 5.1.1 User unknown
+
+--- Below this line is a copy of the message.
+
+{sent}""",
+    """This message was created automatically by mail delivery software.
+
+The following address failed:
+
+  {to}
+    host mx.lead.test [192.0.2.1]: 552 mailbox is full
+
+------ This is a copy of the headers ------
+
+{sent}""",
+    """Delivery has failed to these recipients:
+
+{to}
+The address was not found. Please check it.
+
+Diagnostic information for administrators:
+#550 5.1.10 RESOLVER.ADR.RecipientNotFound ##
+
+{sent}""",
+)
 
 
 async def run(ground: Ground, scale: Scale) -> list[Row]:
     """A row for the whole mix; its note says what each kind costs."""
     _ = ground
     each = scale.size(200, 20)
-    mix = {kind: [_answer(behaviour, n) for n in range(each)] for kind, behaviour in KINDS.items()}
+    mix = {kind: [_answer(word, n) for n in range(each)] for kind, word in KINDS.items()}
+    mix["free report"] = [_free_report(n) for n in range(each)]
     mix["html"] = [_html_answer(n) for n in range(each)]
     mail = [raw for raws in mix.values() for raw in raws]
 
@@ -78,9 +115,9 @@ def _parse_all(mail: Sequence[bytes]) -> float:
     return time.process_time() - started
 
 
-def _sent(number: int) -> tuple[str, bytes]:
+def _sent(number: int, word: str = "interested") -> tuple[str, bytes]:
     """A mail of ours, which answers quote."""
-    recipient = f"interested.mary{number}@lead.test"
+    recipient = f"{word}.mary{number}@lead.test"
     headers = Headers(
         sender="ann@acme.test",
         sender_name="Ann",
@@ -93,9 +130,19 @@ def _sent(number: int) -> tuple[str, bytes]:
     return recipient, build(headers, Content(subject="Two days a month", text=BODY)).content
 
 
-def _answer(behaviour: Behaviour, number: int) -> bytes:
+def _answer(word: str, number: int) -> bytes:
+    recipient, raw = _sent(number, word)
+    return compose(behaviour_of(recipient), raw, sender="ann@acme.test", recipient=recipient, now=EPOCH)[1]
+
+
+def _free_report(number: int) -> bytes:
     recipient, raw = _sent(number)
-    return compose(behaviour, raw, sender="ann@acme.test", recipient=recipient, now=EPOCH)[1]
+    head = raw.decode().partition("\r\n\r\n")[0].replace("\r\n", "\n")
+    mail = EmailMessage(policy=SMTP)
+    mail["From"], mail["To"] = "MAILER-DAEMON@mx.lead.test", "ann@acme.test"
+    mail["Subject"], mail["Message-ID"] = "failure notice", f"<free.{number}@mx.lead.test>"
+    mail.set_content(FREE_REPORTS[number % len(FREE_REPORTS)].format(to=recipient, sent=head))
+    return mail.as_bytes()
 
 
 def _html_answer(number: int) -> bytes:

@@ -23,10 +23,10 @@ async def run(*arguments: str) -> tuple[int, str, str]:
 
 
 async def test_the_cheap_benches_report_their_ratios() -> None:
-    code, out, error = await run("inbound", "message", "planner", "relay", "--quick", "--json")
+    code, out, error = await run("inbound", "message", "planner", "poll", "relay", "--quick", "--json")
     assert code == 0, error
     rows = [msgspec.json.decode(line, type=Row) for line in out.splitlines()]
-    assert [row.bench for row in rows] == ["relay"] * 2 + ["planner"] * 3 + ["inbound"] + ["message"] * 5
+    assert [row.bench for row in rows] == ["relay"] * 2 + ["planner"] * 3 + ["inbound"] + ["poll"] * 2 + ["message"] * 5
     assert all(row.ratio > 0 and row.ours > 0 and row.bare > 0 for row in rows)
 
 
