@@ -143,7 +143,7 @@ async def _sort_unmatched(at: Sorting, inbound: Inbound, leads: list[str]) -> Ou
         "from": inbound.sender.address[:MAX_NAME_CHARS],
         "from_name": inbound.sender.name[:MAX_NAME_CHARS] or None,
         "subject": inbound.subject[:MAX_SUBJECT_CHARS],
-        "preview": new_text(inbound.body)[:MAX_PREVIEW_CHARS],
+        "preview": new_text(inbound.body, writer=inbound.sender.name)[:MAX_PREVIEW_CHARS],
         "text": inbound.body[:MAX_SHOWN_CHARS],
         "intent": reading.intent,
         "confidence": reading.confidence,
@@ -171,6 +171,7 @@ def _known_as(at: Sorting, inbound: Inbound) -> str:
 def _row(at: Sorting, answer: Answer) -> rows.NewReply:
     inbound, email, auto = answer.inbound, answer.email, answer.inbound.auto
     message_id = _known_as(at, inbound)
+    ours = (email.body_text if email else None) or ""
     return rows.NewReply(
         id=answer.id,
         team_id=at.team_id,
@@ -185,7 +186,7 @@ def _row(at: Sorting, answer: Answer) -> rows.NewReply:
         from_name=inbound.sender.name[:MAX_NAME_CHARS] or None,
         subject=inbound.subject[:MAX_SUBJECT_CHARS],
         body_text=inbound.body[:MAX_BODY_CHARS],
-        body_preview=new_text(inbound.body, (email.body_text if email else None) or "")[:MAX_PREVIEW_CHARS],
+        body_preview=new_text(inbound.body, ours, inbound.sender.name)[:MAX_PREVIEW_CHARS],
         intent=answer.reading.intent,
         intent_confidence=answer.reading.confidence,
         intent_model=MODEL,

@@ -190,12 +190,12 @@ def _ends_here(lines: list[str], at: int, *, has_text: bool) -> bool:
 
 
 def _attributes(lines: list[str], at: int) -> bool:
-    """Whether a "… wrote:" begins in this line."""
-    line = lines[at]
-    joined = " ".join(lines[at : at + 3])[:MAX_ATTRIBUTION_CHARS]
+    """Whether a "… wrote:" begins in this line; programs break it over two more."""
+    end = next((below for below in range(at, min(at + 3, len(lines))) if not lines[below]), at + 3)
+    joined = " ".join(lines[at:end])[:MAX_ATTRIBUTION_CHARS]
     has_digit = any(each.isdigit() for each in joined)
     return has_digit and bool(
         _ATTRIBUTION.match(joined)
-        or _ADDRESS_COLON.fullmatch(line)
-        or _ADDRESS_COLON.fullmatch(" ".join(lines[at : at + 2]))
+        or _ADDRESS_COLON.fullmatch(lines[at])
+        or _ADDRESS_COLON.fullmatch(" ".join(lines[at : min(at + 2, end)]))
     )
