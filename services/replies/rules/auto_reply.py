@@ -20,17 +20,23 @@ from services.replies.rules.vocabulary import Vocabulary, spoken
 MAX_CHARS = 5000  # of a note that are read
 MAX_OTHER_WORDS = 60  # of a note that says typical things: beside them
 FEW_OTHER_WORDS = 5  # of one that says only that somebody is away
+SHORT_QUESTION = 5  # "urgent?", "need help sooner?" are asked by notes
 NAME_WORDS = 3  # so few words alone are a name
 GREETING_WORDS = 6  # so few before a comma a greeting
 WIDE_FAMILY_NAME = 2  # how many characters the family name mostly has that stands before the given one
 
 # Not behind a number or before one: "am 5. März", "inkl. 5.3.".
-_SENTENCE_END = re.compile(r"(?<=[!?])\s+|(?<=[^\W\d_]{2}[.)])\s+(?=[^\W\d])|(?<=\d{4}\.)\s+(?=[^\W\d])|(?<=[。!?])")
+_SENTENCE_END = re.compile(
+    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}[.)])|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])"
+)
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
 _ASKS = re.compile(r"\?(?![\w&=/])")
 _NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_BLANKS_AND_MARKS = re.compile(r"[\s\-\u2013\u2014]*")
+_BUT = re.compile(
+    r"(?<!\w)(?:but|however|aber|jedoch|mais|pero|mas|porem|ma|maar|echter|ale|jednak|men)(?!\w)|ですが|ますが"
+)
+_USUAL = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
 
 
 class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,19 +91,20 @@ def _of_machine(note: _Note, signs: Signs, received_on: date | None) -> AutoRepl
     gone = _left(note, signs, is_machine=True)
     if gone:
         return gone
-    if (
-        signs.says_absent
-        or note.says("absence")
-        or (note.says("away") and not note.says("machine"))
-        or (signs.says_automatic and not note.says("machine", "receipt"))
-    ):
+    if signs.says_absent or note.says("absence") or (note.says("away") and not note.says("machine")):
+        return _absence(note, signs, received_on)
+    if signs.says_automatic and not note.says("machine", "receipt"):
         return _absence(note, signs, received_on)
     return AutoReply(intent="auto_reply", confidence=0.95)
 
 
 def _of_anybody(note: _Note, signs: Signs, text: str, received_on: date | None) -> AutoReply | None:
     """The header does not say so; the words alone must."""
-    if _is_personal(note, mailbox(signs.fields.get("from", ""))) or read_intent(text).intent == "unsubscribe":
+    if (
+        _is_personal(note, mailbox(signs.fields.get("from", "")))
+        or read_intent(text).intent == "unsubscribe"
+        or _wants_something(note)
+    ):
         return None
     gone = _left(note, signs, is_machine=signs.weak > 0 or note.says("machine"))
     if gone:
@@ -113,9 +120,27 @@ def _is_personal(note: _Note, sender: Mailbox) -> bool:
     """Whether somebody speaks who has read our mail: asks or wants something of us, is back, tells of somebody else."""
     return any(
         (note.are_in(each, "others") and not _speaks_of(sender, each))
-        or ((_ASKS.search(each) or note.are_in(each, "answers")) and not note.are_in(each, "urgent", "machine"))
+        or (_ASKS.search(each) and not (len(each.split()) <= SHORT_QUESTION and note.are_in(each, "urgent")))
+        or (note.are_in(each, "answers") and not note.are_in(each, "urgent", "machine"))
         for each in note.sentences
     )
+
+
+def _wants_something(note: _Note) -> bool:
+    """Whether there is more in it than a note: an answer to us. "Not yet" and its like stand in notes, too."""
+    intent = read_intent("\n".join(_besides(note))).intent
+    return intent not in {"neutral", "not_interested"} or (
+        intent == "not_interested" and not note.says("note", "thanks", "urgent")
+    )
+
+
+def _besides(note: _Note) -> list[str]:
+    """What the text says besides what notes say: other sentences, and what stands behind a "but"."""
+    besides: list[str] = []
+    for sentence in note.sentences:
+        said = _BUT.split(sentence) if note.are_in(sentence, *_USUAL) else [sentence]
+        besides += [each for each in said if not note.are_in(each, *_USUAL, "machine", "left", "left_self")]
+    return besides
 
 
 def _is_absence_note(note: _Note, *, has_sign: bool) -> bool:
@@ -123,8 +148,7 @@ def _is_absence_note(note: _Note, *, has_sign: bool) -> bool:
     absent, away = note.says("absence"), note.says("away")
     if not (absent or away):
         return False
-    usual = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue", "contact")
-    others = sum(_words(each) for each in note.sentences if not note.are_in(each, *usual))
+    others = sum(_words(each) for each in note.sentences if not note.are_in(each, *_USUAL, "contact"))
     typical = sum(note.says(field) for field in ("note", "thanks", "urgent")) + has_sign
     if absent:
         return others <= (MAX_OTHER_WORDS if typical else FEW_OTHER_WORDS)
