@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -18,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, CLOSE_TIMEOUT_S, Pool
 from services.replies import imap
 from services.replies.queries import mailboxes
-from services.replies.queries.mailboxes import Place
+from services.replies.queries.mailboxes import DueInbox, Place
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 15 * 60.0
@@ -28,6 +29,7 @@ CALL_GAP_S = 2.0  # how soon after a poll the server may call for the next one
 LOST_RESTS = 3  # in a row; a server that hangs up on those who rest is not asked to call any more
 CLOSES_AT_ONCE = 20
 
+Entrance: TypeAlias = tuple[str, int, str, str]  # host, port, TLS, user
 Suspects: TypeAlias = dict[int, int]  # UIDs on which a fetch has failed, and how often
 
 
@@ -43,7 +45,7 @@ class Sessions:
         self._most = most
         self._login_gap_s = login_gap_s
         self._rests = rests
-        self._open: OrderedDict[UUID, tuple[imap.Session, imap.Account]] = OrderedDict()
+        self._open: OrderedDict[UUID, tuple[imap.Session, Entrance]] = OrderedDict()
         self._ways: dict[UUID, str] = {}
         self._failures: Counter[UUID] = Counter()
         self._refusals: Counter[UUID] = Counter()
@@ -78,30 +80,29 @@ class Sessions:
         self._suspects = {each: found for each, found in self._suspects.items() if found}
         return self._suspects.setdefault(place, {})
 
-    def attend(self, inbox_id: UUID, way: str) -> None:
-        """Tells which way in is tried now: a pause holds for that one alone."""
-        self._ways[inbox_id] = way
-
-    async def enter(self, inbox_id: UUID, account: imap.Account) -> imap.Session | None:
+    async def enter(self, inbox: DueInbox, account_of: Callable[[], imap.Account]) -> imap.Session | None:
         """The mailbox's session; None where another process has it or a new login would come too soon.
 
         Raises:
-            ImapError, ForbiddenAddressError: there is no way in; tell `fail`.
+            ImapError, ForbiddenAddressError, and what `account_of` does: there is no way in; tell `fail`.
 
         """
+        inbox_id, entrance = inbox.id, (inbox.host, inbox.port, inbox.tls, inbox.username)
+        self._ways[inbox_id] = inbox.way  # a pause holds for this one alone
         if not await self._lock(inbox_id):
             self._not_before[inbox_id] = time.monotonic() + BUSY_PAUSE_S
             return None
-        session = await self._kept(inbox_id, account)
+        session = await self._kept(inbox_id, entrance)
         if session is None:
             soonest = self._last_login.get(inbox_id, float("-inf")) + self._login_gap_s
             if soonest > time.monotonic():
                 self._not_before[inbox_id] = soonest
                 return None
+            account = account_of()
             self._last_login[inbox_id] = time.monotonic()
             session = await imap.connect(account, self._network)
             self._refusals.pop(inbox_id, None)
-        self._open[inbox_id] = session, account
+        self._open[inbox_id] = session, entrance
         self._open.move_to_end(inbox_id)
         return session
 
@@ -151,7 +152,7 @@ class Sessions:
             await self._pool.release(self._locks)
             self._locks = None
 
-    async def _kept(self, inbox_id: UUID, account: imap.Account) -> imap.Session | None:
+    async def _kept(self, inbox_id: UUID, entrance: Entrance) -> imap.Session | None:
         """The session of the last poll, awake; None where it went meanwhile, or led to another mailbox."""
         if inbox_id not in self._open:
             return None
@@ -160,9 +161,7 @@ class Sessions:
             self._lost_rests[inbox_id] += session.is_resting
             self.forget(inbox_id)
             return None
-        if (entered.host, entered.port, entered.tls, entered.username) != (
-            *(account.host, account.port, account.tls, account.username),
-        ):
+        if entered != entrance:
             self._open.pop(inbox_id)
             await session.close()
             return None

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -59,15 +60,14 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
     A second call finds only what came since. A failure ends the session and is told in one log line.
     """
     asked_at = deps.clock.now()
-    deps.sessions.attend(inbox.id, inbox.way)
     try:
-        session = await deps.sessions.enter(inbox.id, account_of(deps.settings.secret_key, inbox))
+        session = await deps.sessions.enter(inbox, partial(account_of, deps.settings.secret_key, inbox))
         if session is None:
             return False
         if inbox.was_refused:
             await _welcome(deps, inbox)
-        async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            cursors = await mailboxes.read_cursors(connection, inbox.id)
+        # Where another process has read on since, some messages come again, and are known.
+        cursors = {cursor.folder: cursor for cursor in inbox.cursors}
         roles: list[imap.Role] = [role for role in _ROLES if role in session.folders]
         complete = [await _poll_folder(deps, session, inbox, role, cursors.get(role)) for role in roles]
     except (imap.ImapError, ForbiddenAddressError, SecretError) as error:

@@ -10,8 +10,20 @@ import msgspec
 from libs.schema.runtime.db import Tx, fetch_all
 
 
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a folder has been read."""
+
+    folder: str
+    uidvalidity: int
+    last_uid: int
+    last_internal_date: datetime | None
+
+
 class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
-    """A mailbox to be asked, with its sealed credentials; `way` changes with whatever a login depends on."""
+    """A mailbox to be asked, with its sealed credentials, and how far its folders have been read.
+
+    `way` changes with whatever a login depends on; of `cursors` a folder that was never read has none.
+    """
 
     id: UUID
     team_id: UUID
@@ -25,6 +37,7 @@ class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
     oauth_access_token: str | None = None
     way: str = ""
     was_refused: bool = False
+    cursors: Sequence[Cursor] = ()
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +49,6 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     fastest: float
     slowest: float
     fresh: float = 6 * 3600.0
-
-
-class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a folder has been read."""
-
-    folder: str
-    uidvalidity: int
-    last_uid: int
-    last_internal_date: datetime | None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +77,11 @@ class NewRaw(msgspec.Struct, frozen=True, kw_only=True):
 DUE_INBOXES = """
 SELECT i.id, i.team_id, i.imap_host AS host, coalesce(i.imap_port, 993) AS port, i.imap_tls AS tls,
     coalesce(i.imap_username, i.smtp_username, i.email) AS username, i.imap_password, i.smtp_password, i.created_at,
-    i.oauth_access_token, i.imap_way AS way, i.imap_refused IS NOT NULL AS was_refused
+    i.oauth_access_token, i.imap_way AS way, i.imap_refused IS NOT NULL AS was_refused, q.cursors
 FROM inboxes AS i
 CROSS JOIN LATERAL (
-    SELECT extract(epoch FROM $1::timestamptz - greatest(i.created_at, i.last_sent_at, max(c.updated_at))) AS quiet_s
+    SELECT extract(epoch FROM $1::timestamptz - greatest(i.created_at, i.last_sent_at, max(c.updated_at))) AS quiet_s,
+        coalesce(jsonb_agg(to_jsonb(c)) FILTER (WHERE c.folder IS NOT NULL), '[]') AS cursors
     FROM imap_cursor AS c
     WHERE c.inbox_id = i.id
 ) AS q
@@ -158,18 +163,6 @@ UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 async def unlock(connection: Tx, inbox_id: UUID) -> None:
     """Lets another process speak for the mailbox."""
     await connection.execute(UNLOCK, f"replies/inbox/{inbox_id}")
-
-
-READ_CURSORS = """
-SELECT folder, uidvalidity, last_uid, last_internal_date
-FROM imap_cursor
-WHERE inbox_id = $1
-"""
-
-
-async def read_cursors(tx: Tx, inbox_id: UUID) -> dict[str, Cursor]:
-    """How far the mailbox's folders have been read; one that never was is not among them."""
-    return {cursor.folder: cursor for cursor in await fetch_all(tx, Cursor, READ_CURSORS, inbox_id)}
 
 
 # One statement, so that nothing lies between the messages and the cursor behind them, and it costs one round trip.
