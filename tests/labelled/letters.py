@@ -71,6 +71,7 @@ def messages(case: Case, language: str, scenery: Scenery) -> dict[str, bytes]:
     if case.intent == "bounce":
         return _reports(case, scenery)
     text, quoted = case.text, _quoted(scenery.pitch)
+    first, _, rest = quoted.partition("\n")
     sig, disclaimer = scenery.signature.strip(), scenery.disclaimer.strip()
     plain = {
         "bare": text,
@@ -79,6 +80,7 @@ def messages(case: Case, language: str, scenery: Scenery) -> dict[str, bytes]:
     if case.intent not in MACHINES:
         plain |= {
             "top": f"{text}\n\n{scenery.wrote}\n\n{quoted}\n",
+            "between": f"Hi,\n\n{scenery.wrote}\n{first}\n\n{text}\n\n{rest}\n\n-- \n{sig}\n",
             "mobile": f"{text}\n\n{scenery.mobile}\n\n{_wrapped(scenery.wrote)}\n>\n{quoted}\n",
             "bottom": f"{scenery.wrote}\n{quoted}\n\n{text}\n\n-- \n{sig}\n\n{disclaimer}\n",
             "outlook": f"{text}\n\n{sig}\n\n{scenery.original}\n" + "\n".join(scenery.header) + f"\n{scenery.pitch}",

@@ -33,11 +33,12 @@ class Verdict(NamedTuple):
 
 @cache
 def verdicts(split: Split) -> list[Verdict]:
-    """Every message of the split, read once; where two labels are right, the one that was found counts as the truth."""
+    """The messages of the split, read once; where two labels are right, the one that was found counts as the truth."""
     found: list[Verdict] = []
     for language, scenery in sceneries().items():
-        for case in cases(split, language):
-            for shape, raw in messages(case, language, scenery).items():
+        for number, case in enumerate(cases(split, language)):
+            # Half of the shapes for each text, in turn: all of them would take too long.
+            for shape, raw in list(messages(case, language, scenery).items())[number % 2 :: 2]:
                 seen = inspect(raw)
                 truth = seen.intent if seen.intent in case.right else case.intent
                 dates, left = (case.return_date, seen.return_date), (case.left_company, seen.left_company)
