@@ -11,7 +11,7 @@ from libs.schema.events.reply import Intent
 from services.replies.rules.auto_reply import AutoReply, read_auto_reply
 from services.replies.rules.bounce import MARK_FIELD, Recipient, Report, read_report
 from services.replies.rules.intent import Reading, read_intent
-from services.replies.rules.parse import Headers, Mailbox, mailbox, message_ids, parse, parse_headers
+from services.replies.rules.parse import Headers, Mailbox, Message, mailbox, message_ids, parse
 from services.replies.rules.refusal import BounceClass
 from services.replies.rules.text import body_of, new_text
 
@@ -33,6 +33,7 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     headers: Headers
     body: str = ""
+    text: str = ""  # of the body, what its writer wrote, as far as that is seen without ours
     report: Report | None = None
     auto: AutoReply | None = None
 
@@ -62,13 +63,17 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(raw: bytes, received_on: date | None) -> Inbound:
     """What the bytes say, for any bytes. `received_on` (UTC) dates an absence note's "until 5 March"."""
-    message = parse(raw)
+    return _read(parse(raw), received_on)
+
+
+def _read(message: Message, received_on: date | None) -> Inbound:
     headers = message.headers
     report = read_report(message)
     body = "" if report else body_of(message)
     sender = mailbox(headers.first("from"))
     opts_out = _asks_by_subject(headers, body)
-    auto = None if report or opts_out else read_auto_reply(message, new_text(body, writer=sender.name), received_on)
+    text = new_text(body, writer=sender.name)
+    auto = None if report or opts_out else read_auto_reply(message, text, received_on)
     ids = message_ids(headers.first("message-id"))
     answers = message_ids(headers.first("in-reply-to")), message_ids(headers.first("references"))
     return Inbound(
@@ -80,6 +85,7 @@ def read(raw: bytes, received_on: date | None) -> Inbound:
         subject=headers.first("subject"),
         headers=headers,
         body=body,
+        text=text,
         report=report,
         auto=auto,
     )
@@ -91,12 +97,13 @@ def classify(inbound: Inbound, ours: str = "") -> Reading:
         return Reading(intent=inbound.auto.intent, confidence=inbound.auto.confidence)
     if _asks_by_subject(inbound.headers, inbound.body):
         return Reading(intent="unsubscribe", confidence=0.97)
-    return read_intent(new_text(inbound.body, ours, inbound.sender.name))
+    return read_intent(new_text(inbound.body, ours, inbound.sender.name) if ours else inbound.text)
 
 
 def inspect(raw: bytes) -> Inspection:
     """What would be made of the message, without a database: ids are shown, not looked up."""
-    inbound = read(raw, _sent_on(raw))
+    message = parse(raw)
+    inbound = _read(message, _sent_on(message.headers))
     about = inbound.report.message_ids if inbound.report else (*inbound.in_reply_to, *reversed(inbound.references))
     matched = about[0] if about else None
     if inbound.report:
@@ -134,10 +141,10 @@ def _asks_by_subject(headers: Headers, body: str) -> bool:
     return bool(_OPT_OUT.fullmatch(headers.first("subject").strip())) and len(body.split()) <= MAX_OPT_OUT_WORDS
 
 
-def _sent_on(raw: bytes) -> date | None:
+def _sent_on(headers: Headers) -> date | None:
     """The day of the Date field, None where it names none."""
     try:
-        return parsedate_to_datetime(parse_headers(raw).first("date")[:100]).date()
+        return parsedate_to_datetime(headers.first("date")[:100]).date()
     except (ValueError, TypeError, OverflowError):
         return None
 
