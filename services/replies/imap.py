@@ -164,6 +164,17 @@ class Session:
         wanted = set(uids)
         return sorted((each for each in found if each and each.uid in wanted), key=lambda each: each.uid)
 
+    async def fetch_few(self, uids: Sequence[int], *, headers_only: bool = False) -> list[Fetched]:
+        """At most `few` messages whatever their size, in one command; those that are gone by now are left out."""
+        part, limit = _asked(headers_only=headers_only)
+        asked = f"(UID RFC822.SIZE INTERNALDATE BODY.PEEK[{part}]<0.{limit}>)"
+        items = await self._fetch(uids, asked, len(uids) * limit + MAX_TALK_BYTES)
+        fetched = {found.uid: (found, body) for meta, body in items if body is not None and (found := _found(meta))}
+        return [
+            Fetched(found=found, raw=body, truncated=found.size > len(body))
+            for found, body in (fetched[uid] for uid in uids if uid in fetched)
+        ]
+
     async def fetch(self, found: Sequence[Found], *, headers_only: bool = False) -> list[Fetched]:
         """The bytes of these messages, which must be `affordable`; those that are gone by now are left out."""
         part, limit = _asked(headers_only=headers_only)
@@ -198,6 +209,11 @@ class Session:
         if not uids:
             return []
         return _items(await self._client.fetch_by_uid(",".join(map(str, uids)), items, room))
+
+
+def few(*, headers_only: bool = False) -> int:
+    """How many messages one command may ask for without knowing their sizes."""
+    return min(MAX_FETCH_BYTES // _asked(headers_only=headers_only)[1], MAX_UIDS)
 
 
 def affordable(found: Sequence[Found], *, headers_only: bool = False) -> Sequence[Found]:
@@ -276,15 +292,16 @@ def _listed(lines: Sequence[bytes]) -> list[Folder]:
 
 
 def _items(lines: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
-    """Each message's answer without its literal, and the literal: the UID stands before it or after it."""
+    """Each message's answer without its body, and the body: the UID stands before it or after it."""
     items: list[tuple[bytes, bytes | None]] = []
     for line in lines[:-1]:  # the last one is the tagged answer's text
         if isinstance(line, bytearray):
             if items:
                 items[-1] = (items[-1][0], bytes(line))
         elif _ITEM.match(line):
-            quoted = _QUOTED_BODY.search(line)
-            items.append((line, re.sub(rb"\\(.)", rb"\1", quoted[1]) if quoted else None))
+            body = _QUOTED_BODY.search(line)
+            meta = line[: body.start()] + line[body.end() :] if body else line
+            items.append((meta, re.sub(rb"\\(.)", rb"\1", body[1]) if body else None))
         elif items:
             items[-1] = (items[-1][0] + line, items[-1][1])
     return items

@@ -139,6 +139,6 @@ class BadServer:
 
     def _fetched(self, uid: int, command: str) -> bytes:
         raw = self.messages[uid]
-        if "BODY" in command:
-            return b"* %d FETCH (UID %d BODY[]<0> {%d}\r\n%b)" % (uid, uid, len(raw), raw)
-        return b'* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE "02-Mar-2026 08:00:00 +0000")' % (uid, uid, len(raw))
+        known = b'RFC822.SIZE %d INTERNALDATE "02-Mar-2026 08:00:00 +0000"' % len(raw) if "SIZE" in command else b""
+        body = b"BODY[]<0> {%d}\r\n%b" % (len(raw), raw) if "BODY" in command else b""
+        return b"* %d FETCH (UID %d %b %b)" % (uid, uid, known, body)

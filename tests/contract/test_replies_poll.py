@@ -156,8 +156,8 @@ async def test_a_message_that_the_server_withholds_is_stored_without_its_bytes(
     async with BadServer({1: b"a", 2: b"b", 3: b"c"}).running() as server:
         await make_office(owner, imap_port=server.port)
         await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
-        server.script["UID FETCH 1,2,3 (UID BODY"] = (
-            b"* 1 FETCH (UID 1 BODY[]<0> {1}\r\na)\r\n* 2 FETCH (UID 2 BODY[]<0> NIL)\r\n{tag} OK done\r\n"
+        server.script["UID FETCH 1,2,3"] = (
+            b"* 1 FETCH (UID 1 RFC822.SIZE 1 BODY[]<0> {1}\r\na)\r\n* 2 FETCH (UID 2 BODY[]<0> NIL)\r\n{tag} OK\r\n"
         )
         server.script["UID FETCH 2,3 (UID RFC822"] = (
             b'* 2 FETCH (UID 2 RFC822.SIZE 1 INTERNALDATE "02-Mar-2026 08:00:00 +0000")\r\n{tag} OK done\r\n'
@@ -184,7 +184,7 @@ async def test_a_poll_that_is_cut_short_leaves_no_half_read_session(database: st
     async with BadServer({1: b"a"}).running() as server:
         await make_office(owner, imap_port=server.port)
         await owner.execute("UPDATE inboxes SET imap_tls = 'none'")
-        server.script["UID FETCH 1 (UID BODY"] = b""  # silence
+        server.script["UID FETCH 1"] = b""  # silence
         async with replies(database) as deps:
             asked = asyncio.create_task(poll(deps))
             await eventually(lambda: any("BODY" in command for command in server.commands))

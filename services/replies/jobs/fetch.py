@@ -56,6 +56,9 @@ class _Asking:
 
     async def together(self, uids: Sequence[int]) -> AsyncGenerator[tuple[list[imap.Fetched], int]]:
         """In as few commands as may be, each part with its last UID; what is refused is left out, and suspect then."""
+        if 0 < len(uids) <= imap.few(headers_only=self._headers_only):
+            yield await self._halving(self._few, uids, lambda uid: uid), uids[-1]
+            return
         found = await self._halving(self._session.describe, uids, lambda uid: uid)
         while found:
             part = imap.affordable(found, headers_only=self._headers_only)
@@ -80,11 +83,17 @@ class _Asking:
         del self._suspects[uid]
         return [imap.Fetched(found=imap.Found(uid=uid, size=0, internal_date=None), raw=b"", truncated=True)]
 
+    async def _few(self, uids: Sequence[int]) -> list[imap.Fetched]:
+        return await self._whole(uids, await self._session.fetch_few(uids, headers_only=self._headers_only))
+
     async def _bytes(self, part: Sequence[imap.Found]) -> list[imap.Fetched]:
-        """These messages; one that is there and not handed out comes without its bytes."""
         fetched = await self._session.fetch(part, headers_only=self._headers_only)
+        return await self._whole([each.uid for each in part], fetched)
+
+    async def _whole(self, uids: Sequence[int], fetched: list[imap.Fetched]) -> list[imap.Fetched]:
+        """The messages; one that is there and was not handed out comes without its bytes."""
         self._has_come |= bool(fetched)
-        missing = {each.uid for each in part} - {each.found.uid for each in fetched}
+        missing = set(uids) - {each.found.uid for each in fetched}
         withheld = await self._session.describe(sorted(missing))
         return [*fetched, *(imap.Fetched(found=each, raw=b"", truncated=True) for each in withheld)]
 
