@@ -75,7 +75,7 @@ async def ask_model(deps: Deps) -> bool:
         unasked = await rows.take_unasked(tx, now, now - ASKED_WITHIN)
     if unasked is None:
         return False
-    text = new_text(unasked.body_text or "", unasked.ours or "")
+    text = new_text(unasked.body_text or "", unasked.ours or "", unasked.from_name or "")
     opinion = await deps.model.ask(text, unasked.subject or "", now)
     async with transaction(deps.pool) as tx:
         if opinion is None:

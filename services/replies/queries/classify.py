@@ -73,6 +73,7 @@ class Unasked(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     team_id: UUID
     subject: str | None
+    from_name: str | None
     body_text: str | None
     ours: str | None
 
@@ -94,7 +95,7 @@ WHERE r.id = o.id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     )
-RETURNING r.id, r.team_id, r.subject, r.body_text, e.body_text AS ours
+RETURNING r.id, r.team_id, r.subject, r.from_name, r.body_text, e.body_text AS ours
 """
 
 
