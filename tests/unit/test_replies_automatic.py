@@ -242,44 +242,6 @@ def test_a_machines_words_are_an_automatic_answer_and_no_absence(text: str) -> N
     assert (found.intent, found.left_company, found.return_date) == ("auto_reply", False, None)
 
 
-LEFT = (
-    "Bob Jones no longer works at Lead Ltd. Please contact Ann Lee at ann@lead.test.",
-    "Thank you for your email. I am no longer with the company. Please direct your request to ann@lead.test.",
-    "I have left Lead Ltd as of 1 March. My successor is Ann Lee, ann@lead.test.",
-    "Bob has retired. This mailbox is not monitored.",
-    "Vielen Dank für Ihre Nachricht. Bob Jones ist nicht mehr im Unternehmen. Bitte wenden Sie sich an ann@lead.test.",
-    "Ich bin nicht mehr bei der Lead GmbH beschäftigt. Meine Nachfolgerin ist Ann Lee, ann@lead.test.",
-    "Bonjour, Bob Jones ne fait plus partie de la société. Veuillez contacter ann@lead.test.",
-    "Je ne travaille plus chez Lead. Merci de contacter Ann Lee : ann@lead.test",
-    "Bob Jones ya no trabaja en la empresa. Por favor, diríjase a ann@lead.test.",
-    "Bob Jones já não trabalha na empresa. Contacte ann@lead.test.",
-    "Bob Jones non lavora più in azienda. Si prega di contattare ann@lead.test.",
-    "Bob Jones is niet meer werkzaam bij Lead. Neem contact op met ann@lead.test.",
-    "Bob Jones nie pracuje już w naszej firmie. Proszę o kontakt z ann@lead.test.",
-    "Bob Jones arbetar inte längre hos oss. Kontakta ann@lead.test.",
-    "Bob Jonesは退職いたしました。後任の田中(ann@lead.test)までご連絡ください。",
-)
-
-
-@pytest.mark.parametrize("text", LEFT)
-def test_who_has_left_is_said_by_their_own_mailbox(text: str) -> None:
-    found = automatic(text, Subject="Hello")
-    assert found is not None
-    replacement = "ann@lead.test" if "ann@" in text else None
-    assert (found.intent, found.left_company, found.replacement) == ("auto_reply", True, replacement)
-
-
-@pytest.mark.parametrize("text", [each for each in LEFT if each.startswith("Bob Jones")])
-def test_the_same_words_from_another_mailbox_are_a_persons(text: str) -> None:
-    assert automatic(text, From="Eve Adams <eve@lead.test>") is None
-
-
-def test_an_address_far_from_any_word_of_contact_is_no_successor() -> None:
-    found = automatic("Bob Jones has left the company.\n\nLead Ltd\n\nimprint@lead.test", Auto_Submitted="auto-replied")
-    assert found is not None
-    assert (found.left_company, found.replacement) == (True, None)
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -404,10 +366,8 @@ def test_there_are_ten_languages_and_more() -> None:
 HOSTILE = (
     "i am " * 1000,
     "out of the office " * 300,
-    "bin ich " * 700,
     "we are currently " + "a " * 2400,
     "?" * 5000,
-    "a." * 2500,
     "thank you for your " * 250,
     "until " * 800,
     "5.3." * 1200,
@@ -416,10 +376,8 @@ HOSTILE = (
     "de retour le " * 380,
     "x@y." * 1200,
     "(" * 5000,
-    "estaré " * 700,
     "\n" * 5000,
     "1" * 5000,
-    "from 1 to " * 500,
 )
 
 

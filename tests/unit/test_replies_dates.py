@@ -187,6 +187,139 @@ def test_the_sandboxs_notes_are_read(text: str, form: str) -> None:
     assert named("en", text.format(name="Bob", date=NINTH.strftime(form))) == NINTH
 
 
+WEDNESDAY = day(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "I will be back at my desk Monday 23rd", day(3, 23)),
+        ("en", "Back Mon 23 March", day(3, 23)),
+        ("en", "I'm back on Monday, the 23rd", day(3, 23)),
+        ("en", "away thru 03-13-2026", day(3, 13)),
+        ("en", "I'll return to work on or about April 6", day(4, 6)),
+        ("en", "out from the 3rd-13th March", day(3, 13)),
+        ("en", "OOO 3/9 - 3/13", day(3, 13)),
+        ("en", "I'm out until next Wednesday", day(3, 11)),
+        ("en", "until noon tomorrow I am not reachable", day(3, 5)),
+        ("en", "I will be out of the office Thursday, March 5 and Friday, March 6.", day(3, 6)),
+        ("en", "Leave dates: 02/03/2026 to 13/03/2026", day(3, 13)),
+        ("en", "I will be out of office beginning March 5th and returning March 16th", day(3, 16)),
+        ("en", "I'm on leave and will be back in the office first thing Monday morning", day(3, 9)),
+        ("en", "Returning: 16 March 2026", day(3, 16)),
+        ("en", "Return date - March 16", day(3, 16)),
+        ("en", "My last day in the office before my leave is 6 March; I return on 30 March", day(3, 30)),
+        ("en", "I'll respond after 16 March", day(3, 16)),
+        ("en", "I will reply to your email on Monday", day(3, 9)),
+        ("en", "I am away from Monday to Friday this week", day(3, 6)),
+        ("en", "I am out of the office all day on 5 March", day(3, 5)),
+        ("en", "will be available again from 16 March", day(3, 16)),
+        ("en", "I'm on vacation til 3/13", day(3, 13)),
+        ("en", "I am out of office this week", None),
+        ("en", "back in two weeks", None),
+        ("en", "back in April", None),
+        ("en", "I have been out since 2 March", None),
+        ("de", "Ich bin wieder am Montag, 23.03., erreichbar", day(3, 23)),
+        ("de", "bis einschl. 13.3. nicht im Büro", day(3, 13)),
+        ("de", "Ab Montag 23. bin ich wieder da", day(3, 23)),
+        ("de", "Rückkehr: 16.03.2026", day(3, 16)),
+        ("de", "Ich bin am 16. März wieder für Sie da", day(3, 16)),
+        ("de", "abwesend 02.03.2026 - 13.03.2026", day(3, 13)),
+        ("de", "Ich kehre am 16. März zurück", day(3, 16)),
+        ("de", "bin ab Donnerstag zurück", day(3, 5)),
+        ("de", "Mein Urlaub endet am 13. März", day(3, 13)),
+        ("de", "Ich bin bis inkl. Freitag im Urlaub", day(3, 6)),
+        ("de", "Ich bin voraussichtlich bis 30. April in Elternzeit", day(4, 30)),
+        ("de", "Ihre Nachricht bearbeite ich ab dem 16.3.", day(3, 16)),
+        ("de", "Ich bin in KW 11 im Urlaub", None),
+        ("de", "Ich bin bis auf Weiteres nicht im Büro", None),
+        ("fr", "de retour lundi 23", day(3, 23)),
+        ("fr", "Je serai de retour au bureau le 16/03", day(3, 16)),
+        ("fr", "Retour le mercredi 11 mars", day(3, 11)),
+        ("fr", "absent du lundi 2 au vendredi 13 mars inclus", day(3, 13)),
+        ("fr", "Je serai absent le 5 et le 6 mars", day(3, 6)),
+        ("fr", "absente jusqu'à lundi", day(3, 9)),
+        ("fr", "Je reprendrai mes fonctions le 16 mars 2026", day(3, 16)),
+        ("fr", "mon retour est prévu le 16 mars", day(3, 16)),
+        ("fr", "je répondrai à votre message à partir du 16 mars", day(3, 16)),
+        ("fr", "jusqu'au vendredi 13", day(3, 13)),
+        ("es", "Vuelvo el lunes 23", day(3, 23)),
+        ("es", "de regreso el próximo lunes 16 de marzo", day(3, 16)),
+        ("es", "Estaré ausente del 02/03/2026 al 13/03/2026", day(3, 13)),
+        ("es", "Me reincorporo el 16 de marzo", day(3, 16)),
+        ("es", "hasta el viernes 13 inclusive", day(3, 13)),
+        ("es", "Me reincorporaré a mi puesto el día 16", day(3, 16)),
+        ("es", "mi regreso está previsto para el 16 de marzo", day(3, 16)),
+        ("es", "Responderé a partir del 16 de marzo", day(3, 16)),
+        ("es", "vuelvo mañana por la mañana", day(3, 5)),
+        ("pt", "Volto na segunda, dia 23", day(3, 23)),
+        ("pt", "retorno às atividades em 16 de março", day(3, 16)),
+        ("pt", "de 02/03 a 13/03 estarei de férias", day(3, 13)),
+        ("pt", "Estarei de regresso a 16 de março", day(3, 16)),
+        ("pt", "até sexta-feira, 13 de março", day(3, 13)),
+        ("pt", "Regresso ao escritório no dia 16/3", day(3, 16)),
+        ("pt", "Estarei de volta na segunda-feira", day(3, 9)),
+        ("pt", "meu retorno está previsto para 16/03/2026", day(3, 16)),
+        ("it", "Torno lunedì 23", day(3, 23)),
+        ("it", "il mio rientro è previsto per il 16 marzo", day(3, 16)),
+        ("it", "assente dal 02/03/2026 al 13/03/2026", day(3, 13)),
+        ("it", "fino a venerdì 13 marzo incluso", day(3, 13)),
+        ("it", "sarò nuovamente disponibile da lunedì 16 marzo", day(3, 16)),
+        ("it", "risponderò a partire dal 16 marzo", day(3, 16)),
+        ("nl", "maandag 23 ben ik er weer", day(3, 23)),
+        ("nl", "Ik ben vanaf 16-03-2026 weer aanwezig", day(3, 16)),
+        ("nl", "afwezig van 2-3-2026 tot en met 13-3-2026", day(3, 13)),
+        ("nl", "Ik ben pas op 16 maart weer bereikbaar", day(3, 16)),
+        ("nl", "tot vrijdag 13 maart ben ik vrij", day(3, 13)),
+        ("nl", "Ik keer terug op 16 maart", day(3, 16)),
+        ("pl", "Wracam w poniedziałek 23 marca", day(3, 23)),
+        ("pl", "nieobecny od 02.03.2026 do 13.03.2026", day(3, 13)),
+        ("pl", "będę dostępny od poniedziałku 16 marca", day(3, 16)),
+        ("pl", "powrót: 16.03.2026", day(3, 16)),
+        ("pl", "do piątku jestem na urlopie", day(3, 6)),
+        ("pl", "Do pracy wracam 16-go marca", day(3, 16)),
+        ("sv", "Jag är åter måndag 23 mars", day(3, 23)),
+        ("sv", "åter måndag den 23", day(3, 23)),
+        ("sv", "ledig 2/3-13/3", day(3, 13)),
+        ("sv", "borta från och med 2 mars till och med 13 mars", day(3, 13)),
+        ("sv", "Jag är åter i tjänst den 16:e mars", day(3, 16)),
+        ("sv", "Jag kommer tillbaka torsdag", day(3, 5)),
+        ("sv", "semester v. 11", None),
+        ("sv", "Den 16 mars är jag tillbaka", day(3, 16)),
+        ("ja", "3月16日(月)より通常どおり出社いたします", day(3, 16)),
+        ("ja", "2026/3/2~2026/3/13まで休暇", day(3, 13)),
+        ("ja", "3月13日(金)まで不在", day(3, 13)),
+        ("ja", "休暇期間:3月2日~3月13日", day(3, 13)),
+        ("ja", "次回出社日は3月16日です", day(3, 16)),
+        ("ja", "3月16日以降に返信いたします", day(3, 16)),
+        ("ja", "3/16(月)に戻ります", day(3, 16)),
+        ("ja", "3月16日の午後に戻ります", day(3, 16)),
+        ("ja", "16日に復帰します", day(3, 16)),
+    ],
+)
+def test_so_is_one_named_on_a_wednesday(language: str, text: str, expected: date | None) -> None:
+    assert named(language, text, on=WEDNESDAY) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "I will be back the day after tomorrow"),
+        ("de", "Ich bin übermorgen wieder da"),
+        ("fr", "Je serai de retour après-demain"),
+        ("es", "Vuelvo pasado mañana"),
+        ("pt", "Volto depois de amanhã"),
+        ("it", "Torno dopodomani"),
+        ("nl", "Ik ben overmorgen terug"),
+        ("pl", "Wracam pojutrze"),
+        ("sv", "Jag är åter i övermorgon"),
+        ("ja", "明後日出社いたします"),
+    ],
+)
+def test_the_day_after_tomorrow_is_no_tomorrow(language: str, text: str) -> None:
+    assert named(language, text, on=WEDNESDAY) == day(3, 6)
+
+
 def test_the_table_is_large() -> None:
     assert len(TABLE) == 10
     assert sum(len(rows) for rows in TABLE.values()) >= 100
@@ -206,7 +339,8 @@ def test_the_table_is_large() -> None:
     ],
 )
 def test_a_slash_is_read_as_its_writer_does(locale: dict[str, str], expected: date) -> None:
-    assert named("en", "I am away until 5/3", **locale) == expected
+    habits = Locale(languages=("en",), **locale)
+    assert return_date("i am away until 5/3", MONDAY, habits) == expected
 
 
 def test_other_dates_of_the_note_and_weekdays_tell_how_a_slash_is_read() -> None:

@@ -33,8 +33,10 @@ _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
 _ASKS = re.compile(r"\?(?![\w&=/])")
 _NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_BUT = re.compile(
-    r"(?<!\w)(?:but|however|aber|jedoch|mais|pero|mas|porem|ma|maar|echter|ale|jednak|men)(?!\w)|ですが|ますが"
+# Where another clause begins, which may say more than a note does.
+_CLAUSE = re.compile(
+    r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem|ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
+    r"|\u3067\u3059\u304c|\u307e\u3059\u304c|\u306e\u3067"
 )
 _USUAL = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
 
@@ -135,10 +137,10 @@ def _wants_something(note: _Note) -> bool:
 
 
 def _besides(note: _Note) -> list[str]:
-    """What the text says besides what notes say: other sentences, and what stands behind a "but"."""
+    """What the text says besides what notes say: other sentences, and other clauses of the same."""
     besides: list[str] = []
     for sentence in note.sentences:
-        said = _BUT.split(sentence) if note.are_in(sentence, *_USUAL) else [sentence]
+        said = _CLAUSE.split(sentence) if note.are_in(sentence, *_USUAL) else [sentence]
         besides += [each for each in said if not note.are_in(each, *_USUAL, "machine", "left", "left_self")]
     return besides
 

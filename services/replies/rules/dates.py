@@ -34,7 +34,7 @@ _MONTH_FIRST_TAG = re.compile(r"\ben-us\b")
 _DAY_FIRST_TAG = re.compile(r"\ben-(?!us|ca|ph)[a-z]{2}\b")
 _DAY_FIRST_DOMAIN = re.compile("uk|au|nz|ie|in|za|sg|hk|my|eu|de|fr|nl|be|ch|at|se|no|dk|fi|it|es|pt|pl|cz|br|mx|ar")
 _MONTH_FIRST_DOMAIN = re.compile("us|gov|mil|edu")
-_DASH = re.compile(r"(?:\d\W{0,2}|^\W{0,2})[-~\u2013\u2014\u301c\uff5e]\s*$")
+_DASH = re.compile(r"(?:\d(?:st|nd|rd|th)?\W{0,2}|^\W{0,2})[-~\u2013\u2014\u301c\uff5e]\s*$")
 _ONLY_MARKS = re.compile(r"[\s,.(\[\u3001]*(?:(?:the|den|der|dem|le|el|o|il|dia|de|d\.?) )?")
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|e|en|och)(?!\w)")  # another clause begins
 _OPENING = re.compile(r"[\s,(\[]*")
@@ -65,7 +65,7 @@ class _Mention:
 
     @property
     def is_weekday(self) -> bool:
-        return self.weekday is not None and not self.month
+        return self.weekday is not None and not self.day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +162,11 @@ def _mention(match: re.Match[str], tongue: _Tongue) -> _Mention:
     start, end = match.span()
     if "weekday" in found_:
         return _Mention(start=start, end=end, weekday=tongue.weekdays[found_["weekday"]])
-    if "tomorrow" in found_ or "today" in found_:
-        return _Mention(start=start, end=end, ahead=int("tomorrow" in found_))
+    for ahead, name in enumerate(("today", "tomorrow", "later")):
+        if name in found_:
+            return _Mention(start=start, end=end, ahead=ahead)
+    if "named" in found_:
+        return _Mention(start=start, end=end, day=int(found_["nd"]), weekday=tongue.weekdays[found_["named"]])
     if bare := found_.get("the") or found_.get("nth") or found_.get("cjk"):
         return _Mention(start=start, end=end, day=int(bare))
     year = int(found_.get("y1") or found_.get("y2") or found_.get("y3") or found_.get("y4") or found_.get("y5") or 0)
@@ -194,12 +197,12 @@ class _Days:
             return self._ahead(mention.ahead)
         if mention.month:
             return self._whole(mention)
-        if mention.weekday is not None:
+        if mention.weekday is not None and not mention.day:
             today = self.received_on.weekday()
             days = mention.weekday - today + 7 if is_next_week else (mention.weekday - today - 1) % 7 + 1
             return self._ahead(days)
         earlier = next((self._whole(each) for each in reversed(before) if each.month), None)
-        return self._next(mention.day, max(self.received_on, earlier or self.received_on))
+        return self._next(mention, max(self.received_on, earlier or self.received_on))
 
     def _ahead(self, days: int) -> date | None:
         try:
@@ -207,14 +210,13 @@ class _Days:
         except OverflowError:  # beyond the year 9999
             return None
 
-    def _next(self, day: int, earliest: date) -> date | None:
-        """The first such day of a month, that day or later, within two months."""
-        for month in (earliest.month, earliest.month % 12 + 1):
-            year = earliest.year + (month < earliest.month)
-            found_ = _date(year, month, day)
-            if found_ and found_ >= earliest:
-                return found_
-        return None
+    def _next(self, mention: _Mention, earliest: date) -> date | None:
+        """The first such day of a month, that day or later, if need be in a month where it is the weekday named."""
+        months = [divmod(earliest.month - 1 + ahead, MONTHS) for ahead in range(MONTHS // 2)]
+        days = [_date(earliest.year + years, month + 1, mention.day) for years, month in months]
+        ahead = [each for each in days if each and each >= earliest]
+        fitting = [each for each in ahead if each.weekday() == mention.weekday]
+        return next(iter(fitting or ahead), None)
 
     def _whole(self, mention: _Mention) -> date | None:
         """The date in the reading that its weekday, then the writer's habit confirm; in figures only where near."""
@@ -302,6 +304,7 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
     ordinal = rf"(?:\s?(?:{any_of(lexicon.ordinal)}))"
     left, right = (r"(?<!\w)", r"(?!\w)") if lexicon.borders else ("", "")
     of = r"(?:(?:of|de|del|den|d')\s?)?"
+    article = "(?:the|den|dem|der|le|el|il|o|dia|de)"
     ways = [
         r"(?<!\d)(?P<y1>\d{4})(?P<iso>[-/.])(?P<m1>\d{1,2})(?P=iso)(?P<d1>\d{1,2})(?!\d)",
         r"(?:(?P<era>令和)?(?P<y2>\d{1,4})[年년]\s?)?(?P<m2>\d{1,2})[月월]\s?(?P<d2>\d{1,2})[日일]",
@@ -313,7 +316,10 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
             r"(?<![\d,/:])(?<!\d\.)(?P<a>\d{1,2})\s?(?P<mark>[./]|-(?=\d{1,2}-\d))\s?(?P<b>\d{1,2})"
             r"(?:(?P=mark)\s?(?P<y5>\d{4}|\d\d))?(?![\d/]|[.:-]\d|\s?%)"
         ),
+        rf"{left}(?P<named>{weekday}){right}[,.]?\s(?:{article}\s)?(?P<nd>\d{{1,2}}){ordinal}?"
+        rf"(?![\w:%]|[./-]\d|\s?(?:uhr|uur|h|[ap]\.?m|o'clock|{of}(?:{month}))(?![^\W\d_]))",
         rf"{left}(?P<weekday>{weekday}){right}",
+        rf"{left}(?P<later>{any_of(lexicon.day_after)}){right}",
         rf"{left}(?P<tomorrow>{any_of(lexicon.tomorrow)}){right}",
         rf"{left}(?P<today>{any_of(lexicon.today)}){right}",
         (

@@ -63,6 +63,7 @@ class Automatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weekdays: str  # seven from Monday, in the same way
     the_day: str  # right before a bare number: a day of the month ("the" 15th); "": none
     ordinal: str = ""  # right behind a bare number: the same (15"th")
+    day_after: str  # tomorrow
     tomorrow: str
     today: str
     next_week: str
