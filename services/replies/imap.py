@@ -13,16 +13,8 @@ from typing import get_args
 import msgspec
 
 from libs.schema.runtime.network import IMAP_PORTS, resolve_public
-from services.replies.imap_guard import (
-    MAX_TALK_BYTES,
-    Account,
-    Client,
-    ImapError,
-    LoginRefusedError,
-    Network,
-    RefusedError,
-    quoted,
-)
+from services.replies.imap_guard import MAX_TALK_BYTES, Account, Client, Network, quoted
+from services.replies.imap_refusal import ImapError, LoginRefusedError, RefusedError
 from services.replies.rules.folders import Folder, Role, choose
 
 __all__ = [

@@ -13,7 +13,7 @@ import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
 import aioimaplib  # pyright: ignore[reportMissingTypeStubs] - there are none
@@ -25,6 +25,8 @@ from aioimaplib.aioimaplib import (  # pyright: ignore[reportMissingTypeStubs] -
     IMAP4ClientProtocol,
 )
 
+from services.replies.imap_refusal import ImapError, LoginRefusedError, RefusedError, judged, refusal_text
+
 COMMAND_TIMEOUT_S = 45.0  # outside of aioimaplib's own (reliability.md §6)
 WAKE_TIMEOUT_S = 15.0  # a server that slept with us has nothing to do but to say so
 LOGOUT_TIMEOUT_S = 2.0
@@ -35,48 +37,12 @@ MAX_LINES = 2_000  # one answer besides messages; aioimaplib looks at each line 
 PIECE_BYTES = 8_192  # aioimaplib goes one call deeper for each line of what it gets at once, with a copy of the rest
 
 _UNSAFE = re.compile(r"[\x00\r\n]")
-_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
-_CODE = re.compile(r"\[([A-Z]+)")
 _CAPABILITY = re.compile(rb"(?:\[|\A)CAPABILITY ([^\]]*)", re.IGNORECASE)
-# RFC 5530, and what the large ones say: it is the server's own trouble, or there are too many of us just now.
-_PASSING = re.compile(
-    r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT|THROTTLED|OVERQUOTA)\b|too many|rate limit|try again|temporar",
-    re.IGNORECASE,
-)
-# What a person can do about a refused login, by its response code (RFC 5530 §3).
-_MENDS: dict[str, str] = {
-    "AUTHENTICATIONFAILED": "the user name or the password is wrong",
-    "EXPIRED": "the password has expired",
-    "AUTHORIZATIONFAILED": "this user may not open this mailbox",
-    "PRIVACYREQUIRED": "the server wants an encrypted connection",
-    "CONTACTADMIN": "the server wants its administrator to be asked",
-    "WEBALERT": "the provider wants somebody to log in at its website first",
-}
-
 # What asyncio sets aside for each TLS connection: its own 256 KB are much for hundreds that mostly sleep, and more than
 # one record (RFC 8446 §5.1) is never read at once.
 SSLProtocol.max_size = 16_384
 # It logs what servers send: never below warnings (reliability.md S12).
 logging.getLogger("aioimaplib").setLevel(logging.WARNING)
-
-
-class ImapError(Exception):
-    """The session is over; the text says why and holds no credential."""
-
-
-class RefusedError(ImapError):
-    """The server said NO or BAD to one command; the session goes on."""
-
-
-class LoginRefusedError(ImapError):
-    """The server does not accept the user or the password: trying again soon would only lock the account.
-
-    `mend` says in plain words, without a name or an address, what keeps us out.
-    """
-
-    def __init__(self, text: str, mend: str = "the server refuses the login") -> None:
-        super().__init__(text)
-        self.mend = mend
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,7 +232,7 @@ class Client(aioimaplib.IMAP4):
                 # The library quotes the password and not the user.
                 lines = await self.run(lambda library: library.login(quoted(account.username), account.password or ""))
         except RefusedError as error:
-            raise _judged(str(error)) from error
+            raise judged(str(error), by_token=account.access_token is not None) from error
         # Many can do more for whom they know, and not all say so unasked.
         told = [match[1].decode("ascii", "replace").split() for line in lines if (match := _CAPABILITY.search(line))]
         if told:
@@ -324,7 +290,7 @@ class Client(aioimaplib.IMAP4):
             return []
         lines: list[bytes] = list(response.lines)
         if response.result != "OK":
-            raise RefusedError(_refusal_text(response.result, lines))
+            raise RefusedError(refusal_text(response.result, lines))
         return lines
 
     async def fetch_by_uid(self, numbers: str, items: str, room: int) -> list[bytes]:
@@ -391,17 +357,3 @@ class Client(aioimaplib.IMAP4):
 def quoted(text: str) -> str:
     """The text as a quoted string (RFC 3501 §4.3)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _judged(text: str) -> ImapError:
-    """What a refused login means: BAD, and some kinds of NO, say nothing about the credentials."""
-    if text.startswith("BAD") or _PASSING.search(text):
-        return ImapError(f"the server lets nobody in just now: {text}")
-    code = _CODE.search(text)
-    mend = _MENDS.get(code[1]) if code else None
-    return LoginRefusedError(f"the server refuses: {text}", mend or "the server refuses the login")
-
-
-def _refusal_text(result: str, lines: Sequence[bytes]) -> str:
-    last = bytes(lines[-1])[:200].decode("ascii", "replace") if lines else ""
-    return f"{result} {_ADDRESS.sub('<address>', last)}"

@@ -49,7 +49,7 @@ async def test_a_refused_token_is_tried_once_and_its_challenge_gets_an_empty_lin
     with pytest.raises(LoginRefusedError) as refusal:
         await enter(bad, access_token="old-token")
     assert (bad.logins, bad.lines) == (1, [""])
-    assert refusal.value.mend == "the user name or the password is wrong"
+    assert refusal.value.mend.startswith("the provider does not accept the token")
     assert ADDRESS not in str(refusal.value)
     assert "old-token" not in str(refusal.value)
 
