@@ -20,7 +20,7 @@ _MENDS: dict[str, str] = {
     "WEBALERT": "the provider wants somebody to log in at its website first",
 }
 _OTHERWISE = "the server refuses the login"
-_TOKEN = "the provider does not accept the token: it wants a new consent, or has IMAP switched off for this mailbox"
+_NO_GRANT = "the provider does not accept the token: it wants a new consent, or has IMAP switched off for this mailbox"
 
 
 class ImapError(Exception):
@@ -47,7 +47,7 @@ def judged(text: str, *, by_token: bool) -> ImapError:
     if text.startswith("BAD") or _PASSING.search(text):
         return ImapError(f"the server lets nobody in just now: {text}")
     code = _CODE.search(text)
-    mend = _TOKEN if by_token else _MENDS.get(code[1] if code else "", _OTHERWISE)
+    mend = _NO_GRANT if by_token else _MENDS.get(code[1] if code else "", _OTHERWISE)
     return LoginRefusedError(f"the server refuses: {text}", mend)
 
 

@@ -17,8 +17,9 @@ from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
 from services.replies import app
 from services.replies.deps import Deps
-from services.replies.jobs.poll import poll, poll_inbox
+from services.replies.jobs.poll import account_of, poll, poll_inbox
 from services.replies.jobs.sort import sort_inbound
+from services.replies.queries.mailboxes import DueInbox
 from tests.contract.bad_imap import HANG_UP, BadServer
 from tests.contract.replies_world import (
     Office,
@@ -300,6 +301,37 @@ async def test_a_mailbox_with_more_mail_than_one_poll_takes_comes_again_at_once(
                 counts.append(await owner.fetchval("SELECT count(*) FROM inbound_raw"))
                 counts.append(await owner.fetchval("SELECT count(last_reply_checked_at) FROM inboxes"))
     assert counts == [100, 0, 150, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        (("oauth_access_token", "imap_password", "smtp_password"), "access_token"),
+        (("imap_password", "smtp_password"), "password"),
+        (("smtp_password",), "password"),
+    ],
+)
+def test_a_mailbox_is_entered_by_its_token_else_by_its_own_password_else_by_that_of_smtp(
+    given: tuple[str, ...], field: str
+) -> None:
+    inbox_id = new_id()
+    sealed = {name: seal_secret(SECRET_KEY, name, row_id=inbox_id, column=name) for name in given}
+    inbox = DueInbox(
+        id=inbox_id,
+        team_id=new_id(),
+        host="imap.acme.test",
+        port=993,
+        tls="implicit",
+        username=ADDRESS,
+        created_at=datetime.now(UTC),
+        oauth_access_token=sealed.get("oauth_access_token"),
+        imap_password=sealed.get("imap_password"),
+        smtp_password=sealed.get("smtp_password"),
+    )
+    account = account_of(SECRET_KEY, inbox)
+    assert getattr(account, field) == given[0]
+    assert [account.access_token, account.password].count(None) == 1
+    assert given[0] not in repr(account)
 
 
 async def _another_inbox(owner: Connection, office: Office, *, port: int) -> UUID:
