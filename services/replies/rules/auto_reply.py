@@ -15,7 +15,7 @@ from services.replies.rules.folding import fold
 from services.replies.rules.intent import read_intent
 from services.replies.rules.parse import Mailbox, Message, addresses, mailbox
 from services.replies.rules.signs import Signs, read_signs
-from services.replies.rules.vocabulary import Vocabulary, spoken
+from services.replies.rules.vocabulary import Field, spoken, telling, words
 
 MAX_CHARS = 5000  # of a note that are read
 MAX_OTHER_WORDS = 60  # of a note that says typical things: beside them
@@ -38,7 +38,7 @@ _CLAUSE = re.compile(
     r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem|ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
     r"|\u3067\u3059\u304c|\u307e\u3059\u304c|\u306e\u3067"
 )
-_USUAL = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
+_USUAL: tuple[Field, ...] = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
 
 
 class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,16 +52,16 @@ class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
-    """A text as it is looked at: folded, cut into sentences, with the vocabularies of its languages."""
+    """A text as it is looked at: folded, cut into sentences, with its languages."""
 
     sentences: tuple[str, ...]
-    languages: tuple[Vocabulary, ...]
+    languages: tuple[str, ...]
 
-    def says(self, *fields: str) -> bool:
+    def says(self, *fields: Field) -> bool:
         return any(self.are_in(each, *fields) for each in self.sentences)
 
-    def are_in(self, sentence: str, *fields: str) -> bool:
-        return any(getattr(words, field).search(sentence) for words in self.languages for field in fields)
+    def are_in(self, sentence: str, *fields: Field) -> bool:
+        return any(words(language, field).search(sentence) for language in self.languages for field in fields)
 
 
 def read_auto_reply(message: Message, text: str, received_on: date | None) -> AutoReply | None:
@@ -72,10 +72,10 @@ def read_auto_reply(message: Message, text: str, received_on: date | None) -> Au
     """
     signs = read_signs(message)
     lowered = fold(text[:MAX_CHARS])
-    languages = tuple(spoken(lowered))
+    languages = spoken(lowered)
     is_machine = signs.strong or signs.says_absent or signs.says_automatic or (signs.weak > 1 and not signs.is_mailing)
     flat = " ".join(lowered.split())
-    if not is_machine and not any(words.telling.search(flat) for words in languages):
+    if not is_machine and not any(telling(language).search(flat) for language in languages):
         return None
     note = _Note(sentences=_sentences(lowered), languages=languages)
     if signs.is_mailing and not _answers_us(signs, note):
@@ -196,7 +196,7 @@ def _absence(note: _Note, signs: Signs, received_on: date | None) -> AutoReply:
     if received_on:
         fields = signs.fields
         locale = Locale(
-            languages=tuple(words.language for words in note.languages),
+            languages=note.languages,
             sent_at=fields.get("date", ""),
             tags=f"{fields.get('content-language', '')},{fields.get('accept-language', '')}",
             domain=mailbox(fields.get("from", "")).address.rpartition(".")[2],

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from services.replies.rules.folding import fold
-from services.replies.rules.vocabulary import LEXICONS, VOCABULARIES, Automatic, any_of, found
+from services.replies.rules.vocabulary import LEXICONS, Automatic, any_of, found, words
 
 MAX_DAYS = 366  # a date with its year
 MAX_DAYS_NAMED = 182  # without one, its month named: further off it is nearer in the past
@@ -37,6 +37,7 @@ _MONTH_FIRST_DOMAIN = re.compile("us|gov|mil|edu")
 _DASH = re.compile(r"(?:\d(?:st|nd|rd|th)?\W{0,2}|^\W{0,2})[-~\u2013\u2014\u301c\uff5e]\s*$")
 _ONLY_MARKS = re.compile(r"[\s,.(\[\u3001]*(?:(?:the|den|der|dem|le|el|o|il|dia|de|d\.?) )?")
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|e|en|och)(?!\w)")  # another clause begins
+_AHEAD = ("today", "tomorrow", "later")
 _OPENING = re.compile(r"[\s,(\[]*")
 
 
@@ -158,31 +159,34 @@ def _mentions(sentence: str, tongue: _Tongue, limit: int) -> list[_Mention]:
 
 
 def _mention(match: re.Match[str], tongue: _Tongue) -> _Mention:
-    found_ = {name: value for name, value in match.groupdict().items() if value}
+    parts = {name: value for name, value in match.groupdict().items() if value}
     start, end = match.span()
-    if "weekday" in found_:
-        return _Mention(start=start, end=end, weekday=tongue.weekdays[found_["weekday"]])
-    for ahead, name in enumerate(("today", "tomorrow", "later")):
-        if name in found_:
-            return _Mention(start=start, end=end, ahead=ahead)
-    if "named" in found_:
-        return _Mention(start=start, end=end, day=int(found_["nd"]), weekday=tongue.weekdays[found_["named"]])
-    if bare := found_.get("the") or found_.get("nth") or found_.get("cjk"):
+    if weekday := parts.get("weekday") or parts.get("named"):
+        return _Mention(start=start, end=end, day=int(parts.get("nd", 0)), weekday=tongue.weekdays[weekday])
+    ahead = next((days for days, name in enumerate(_AHEAD) if name in parts), None)
+    if ahead is not None:
+        return _Mention(start=start, end=end, ahead=ahead)
+    if bare := parts.get("the") or parts.get("nth") or parts.get("cjk"):
         return _Mention(start=start, end=end, day=int(bare))
-    year = int(found_.get("y1") or found_.get("y2") or found_.get("y3") or found_.get("y4") or found_.get("y5") or 0)
-    if "era" in found_:
-        year += REIWA
-    elif 0 < year < 100:  # of this century
-        year += 2000
-    if "a" in found_:
-        return _Mention(
-            start=start, end=end, day=int(found_["a"]), month=int(found_["b"]), year=year, figures=found_["mark"]
-        )
-    if name := found_.get("m3") or found_.get("m4"):
-        day, ends = int(found_.get("d3") or found_.get("e4") or found_["d4"]), "e4" in found_
-        return _Mention(start=start, end=end, day=day, month=tongue.months[name], year=year, ends=ends)
-    month, day = found_.get("m1") or found_["m2"], found_.get("d1") or found_["d2"]
-    return _Mention(start=start, end=end, day=int(day), month=int(month), year=year)
+    day = next(parts[name] for name in ("d1", "d2", "d3", "e4", "d4", "a") if name in parts)
+    month = next(parts[name] for name in ("m1", "m2", "m3", "m4", "b") if name in parts)
+    return _Mention(
+        start=start,
+        end=end,
+        day=int(day),
+        month=tongue.months.get(month) or int(month),
+        year=_year(parts),
+        figures=parts.get("mark", ""),
+        ends="e4" in parts,
+    )
+
+
+def _year(parts: dict[str, str]) -> int:
+    """The year that was written, 0 for none; two figures are of this century."""
+    year = int(next((parts[name] for name in ("y1", "y2", "y3", "y4", "y5") if name in parts), 0))
+    if "era" in parts:
+        return year + REIWA
+    return year + 2000 if 0 < year < 100 else year
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,12 +279,12 @@ def _date(year: int, month: int, day: int) -> date | None:
 @cache
 def _tongue(language: str) -> _Tongue:
     """One of the languages there are, compiled when it is first needed: absence notes are a small part of all mail."""
-    lexicon = next(each for each in LEXICONS if each.language == language)
-    words = r"(?:\W+[^\W\d_]+)"  # between a cue and its date
+    lexicon = LEXICONS[language]
+    between_words = r"(?:\W+[^\W\d_]+)"  # between a cue and its date
     left, right = (r"(?<!\w)", r"(?!\w)") if lexicon.borders else ("", "")
 
     def cue(block: str, between: int) -> re.Pattern[str]:
-        return re.compile(rf"{left}(?:{any_of(block)}){right}{words}{{0,{between}}}\W*$")
+        return re.compile(rf"{left}(?:{any_of(block)}){right}{between_words}{{0,{between}}}\W*$")
 
     return _Tongue(
         months=_numbered(lexicon.months, 1),
@@ -294,7 +298,7 @@ def _tongue(language: str) -> _Tongue:
         before_start=cue(lexicon.start_cue, 3),
         range_to=re.compile(rf"{left}(?:{any_of(lexicon.range_to)}){right}\W*$"),
         next_week=found(lexicon.next_week, borders=lexicon.borders),
-        absence=next(each.absence for each in VOCABULARIES if each.language == language),
+        absence=words(language, "absence"),
     )
 
 
@@ -316,8 +320,10 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
             r"(?<![\d,/:])(?<!\d\.)(?P<a>\d{1,2})\s?(?P<mark>[./]|-(?=\d{1,2}-\d))\s?(?P<b>\d{1,2})"
             r"(?:(?P=mark)\s?(?P<y5>\d{4}|\d\d))?(?![\d/]|[.:-]\d|\s?%)"
         ),
-        rf"{left}(?P<named>{weekday}){right}[,.]?\s(?:{article}\s)?(?P<nd>\d{{1,2}}){ordinal}?"
-        rf"(?![\w:%]|[./-]\d|\s?(?:uhr|uur|h|[ap]\.?m|o'clock|{of}(?:{month}))(?![^\W\d_]))",
+        (
+            rf"{left}(?P<named>{weekday}){right}[,.]?\s(?:{article}\s)?(?P<nd>\d{{1,2}}){ordinal}?"
+            rf"(?![\w:%]|[./-]\d|\s?(?:uhr|uur|h|[ap]\.?m|o'clock|{of}(?:{month}))(?![^\W\d_]))"
+        ),
         rf"{left}(?P<weekday>{weekday}){right}",
         rf"{left}(?P<later>{any_of(lexicon.day_after)}){right}",
         rf"{left}(?P<tomorrow>{any_of(lexicon.tomorrow)}){right}",
@@ -334,8 +340,6 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
             rf"(?<![^\W\d_])(?P<m4>{month})\.?\s(?:the\s)?(?P<d4>\d{{1,2}}){ordinal}?(?![\d:]|\.\d)"
             rf"(?:\s?[-\u2013]\s?(?P<e4>\d{{1,2}}){ordinal}?(?![\d:]))?(?:,?\s(?P<y4>\d{{4}})(?!\d))?",
         )
-    else:
-        ways.append(r"(?P<m4>(?!))(?P<d4>)(?P<e4>)(?P<y4>)")
     return re.compile("|".join(ways))
 
 

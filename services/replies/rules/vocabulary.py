@@ -4,7 +4,7 @@ Data and its lookup only: never decides what a message is.
 """
 
 import re
-from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -12,7 +12,8 @@ import msgspec
 from services.replies.rules.folding import alternatives, fold
 from services.replies.rules.lexicon import load
 
-MAX_GUESS_WORDS = 150  # of a text that tell its language
+MAX_GUESS_CHARS = 1000  # of a text that tell its language
+SCRIPT_SCORE = 20  # of a language whose own characters are in it
 ALSO_SPOKEN = 0.5  # of the best language's score: another one that comes so near is read too (bilingual notes)
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -69,27 +70,29 @@ class Automatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     next_week: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
-    """One language's words, compiled: a pattern for each field."""
+Field = Literal[
+    "absence",
+    "away",
+    "note",
+    "thanks",
+    "urgent",
+    "answers",
+    "machine",
+    "receipt",
+    "others",
+    "left",
+    "left_self",
+    "contact",
+    "return_cue",
+]
+_TELLING: tuple[Field, ...] = ("absence", "away", "machine", "receipt", "left", "left_self")
 
-    language: str
-    common: frozenset[str]
-    script: re.Pattern[str] | None
-    absence: re.Pattern[str]
-    away: re.Pattern[str]
-    note: re.Pattern[str]
-    thanks: re.Pattern[str]
-    urgent: re.Pattern[str]
-    answers: re.Pattern[str]
-    machine: re.Pattern[str]
-    receipt: re.Pattern[str]
-    left: re.Pattern[str]
-    left_self: re.Pattern[str]
-    contact: re.Pattern[str]
-    return_cue: re.Pattern[str]
-    others: re.Pattern[str]
-    telling: re.Pattern[str]  # any of those that can make a message automatic; cheap to look for first
+LEXICONS = {each.language: each for each in load("automatic", Automatic)}
+_SCRIPTS = [(re.compile(each.script), name) for name, each in LEXICONS.items() if each.script]
+_COMMON: dict[str, list[str]] = {}
+for _name, _lexicon in LEXICONS.items():
+    for _word in set(fold(_lexicon.common).split()):
+        _COMMON.setdefault(_word, []).append(_name)
 
 
 def any_of(block: str) -> str:
@@ -102,42 +105,33 @@ def found(block: str, *, borders: bool) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{any_of(block)})(?!\w)" if borders else f"(?:{any_of(block)})")
 
 
+@cache
+def words(language: str, field: Field) -> re.Pattern[str]:
+    """The pattern of one field; each is compiled when it is first asked, as most are never."""
+    lexicon = LEXICONS[language]
+    return found(getattr(lexicon, field), borders=lexicon.borders)
+
+
+@cache
+def telling(language: str) -> re.Pattern[str]:
+    """Whatever can make a message automatic: without any of it, a person wrote."""
+    lexicon = LEXICONS[language]
+    return found("\n".join(getattr(lexicon, field) for field in _TELLING), borders=lexicon.borders)
+
+
 def begins(*fields: str) -> re.Pattern[str]:
     """A pattern for the head of a folded subject, in any of the languages."""
-    blocks = (any_of(getattr(each, field)) for each in LEXICONS for field in fields if getattr(each, field))
+    blocks = (any_of(getattr(each, field)) for each in LEXICONS.values() for field in fields if getattr(each, field))
     return re.compile(rf"[\s\[(*]*(?:{'|'.join(blocks)})")
 
 
-def spoken(text: str) -> list[Vocabulary]:
+def spoken(text: str) -> tuple[str, ...]:
     """The languages of a folded text, the likeliest first; all of them where nothing tells."""
-    words = set(_WORD.findall(text)[:MAX_GUESS_WORDS])
-    scores = [(_score(each, text, words), each) for each in VOCABULARIES]
-    best = max(score for score, _ in scores)
-    if not best:
-        return list(VOCABULARIES)
-    near = [each for each in scores if each[0] >= best * ALSO_SPOKEN]
-    return [each for _, each in sorted(near, key=lambda each: -each[0])]
-
-
-def _score(vocabulary: Vocabulary, text: str, words: set[str]) -> int:
-    if vocabulary.script is not None:
-        return 20 if vocabulary.script.search(text) else 0
-    return len(words & vocabulary.common)
-
-
-def _compiled(lexicon: Automatic) -> Vocabulary:
-    patterns = {field: found(getattr(lexicon, field), borders=lexicon.borders) for field in _FIELDS}
-    telling = "\n".join(getattr(lexicon, field) for field in _TELLING)
-    return Vocabulary(
-        language=lexicon.language,
-        common=frozenset(fold(lexicon.common).split()),
-        script=re.compile(lexicon.script) if lexicon.script else None,
-        telling=found(telling, borders=lexicon.borders),
-        **patterns,
-    )
-
-
-_TELLING = ("absence", "away", "machine", "receipt", "left", "left_self")
-_FIELDS = (*_TELLING, "note", "thanks", "urgent", "answers", "others", "contact", "return_cue")
-LEXICONS = load("automatic", Automatic)
-VOCABULARIES = tuple(_compiled(each) for each in LEXICONS)
+    scores = {name: SCRIPT_SCORE for script, name in _SCRIPTS if script.search(text)}
+    for word in set(_WORD.findall(text, 0, MAX_GUESS_CHARS)):
+        for name in _COMMON.get(word, ()):
+            scores[name] = scores.get(name, 0) + 1
+    if not scores:
+        return tuple(LEXICONS)
+    least = max(scores.values()) * ALSO_SPOKEN
+    return tuple(sorted((name for name, score in scores.items() if score >= least), key=lambda name: -scores[name]))
