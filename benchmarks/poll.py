@@ -173,8 +173,7 @@ async def _ask_bare(box: Bare) -> None:
         if not new:
             continue
         named = ",".join(map(str, new))
-        await box.client.uid("fetch", named, "(UID RFC822.SIZE INTERNALDATE)")
-        fetched = await box.client.uid("fetch", named, "(UID BODY.PEEK[]<0.1048576>)")
+        fetched = await box.client.uid("fetch", named, "(UID RFC822.SIZE INTERNALDATE BODY.PEEK[]<0.1048576>)")
         if not any(isinstance(line, bytearray) for line in fetched.lines):
             raise AssertionError("no message came")
         box.seen[folder] = new[-1]
