@@ -1,12 +1,11 @@
 """A crash is harmless: a mailbox read, sorted and assigned with one between any two steps leaves the same rows."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -19,6 +18,7 @@ from services.replies.deps import Deps
 from services.replies.jobs.commands import carry_out_commands
 from services.replies.jobs.poll import poll_inbox
 from services.replies.jobs.sort import sort_inbound
+from services.replies.queries.mailboxes import DueInbox
 from tests.contract.replies_world import (
     Office,
     Sent,
@@ -112,8 +112,8 @@ def fused(deps: Deps, fuse: Fuse) -> Deps:
         def __getattr__(self, name: str) -> Any:
             return getattr(deps.sessions, name)
 
-        async def enter(self, inbox_id: UUID, account: imap.Account) -> Any:
-            session = await enter(inbox_id, account)
+        async def enter(self, inbox: DueInbox, account_of: Callable[[], imap.Account]) -> Any:
+            session = await enter(inbox, account_of)
             return FusedSession(session, fuse) if session else None
 
     changes: Any = {"pool": FusedPool(deps.pool, fuse), "sessions": Sessions()}
