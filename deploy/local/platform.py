@@ -236,7 +236,8 @@ def _role(ground: _Ground, role: str, sandbox: Sandbox | None) -> Supervised:
     environment = ground.environment(role)
     if sandbox is not None and role in FOLLOW_THE_CLOCK:
         environment["COLDSTREAM_IDLE_FACTOR"] = str(sandbox.idle_factor)
-        environment["COLDSTREAM_POLL_SLOWEST_S"] = "60"  # each jump of the clock waits for all mailboxes
+        # Each jump of the clock waits until all mailboxes were asked; that their servers call would only cost time.
+        environment |= {"COLDSTREAM_POLL_SLOWEST_S": "60", "COLDSTREAM_IMAP_IDLE": "false"}
     return Supervised(
         name=role,
         command=[sys.executable, "-m", "services", role],
