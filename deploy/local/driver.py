@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 from deploy.local.sandbox.control import Control
 from libs.planning.schedule import ROUND_EVERY, round_of
 from libs.schema.events import STREAM
-from libs.schema.runtime import consume
+from libs.schema.runtime import db
 from libs.schema.runtime.db import Pool, to_struct
 from libs.schema.runtime.streams import StreamLink
 
@@ -72,7 +72,7 @@ SELECT least(
 """
 LAST_SENT = "SELECT max(sent_at) FROM emails WHERE status = 'sent'"
 COUNT_OPEN = "SELECT count(*) FROM enrollments WHERE state IN ('active', 'held')"
-OUTAGES = (*consume.OUTAGES, NatsError)
+OUTAGES = (*db.OUTAGES, NatsError)
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

@@ -173,6 +173,23 @@ async def test_poison_is_parked_while_others_flow_and_runs_when_asked_after_the_
     assert await retry_parked(pool) == 0
 
 
+async def test_a_value_that_no_column_can_hold_is_poison_and_no_outage(
+    owner: Connection, pool: Pool, link: StreamLink, nats_url: str
+) -> None:
+    async def handler(tx: Tx, envelope: Envelope, event: CampaignCompleted) -> None:
+        if event.finished == 0:
+            await tx.execute("INSERT INTO effect (n) VALUES ($1)", 2**40)
+        await note(tx, envelope, event)
+
+    await publish(owner, link, range(2))
+    async with running(make(pool, link, nats_url, handler)):
+        await eventually(lambda: parked(owner))
+        await eventually(lambda: all_acked(link))
+    assert await effects(owner) == [1]
+    ((_, _, error),) = await parked(owner)
+    assert error.startswith("DataError")
+
+
 async def attempts(owner: Connection, wanted: int) -> bool:
     return await owner.fetchval("SELECT attempts FROM parked") == wanted
 

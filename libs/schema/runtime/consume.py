@@ -25,8 +25,8 @@ from nats.js.errors import NotFoundError
 from libs.schema.events.base import STREAM, Event
 from libs.schema.ids import SEND_NAMESPACE
 from libs.schema.runtime import telemetry
-from libs.schema.runtime.db import Pool
-from libs.schema.runtime.handle import OUTAGES, RETRY_DELAYS_S, Delivery, Handler, Handling
+from libs.schema.runtime.db import OUTAGES, Pool
+from libs.schema.runtime.handle import RETRY_DELAYS_S, Delivery, Handler, Handling
 from libs.schema.runtime.parked import asked_retries
 from libs.schema.runtime.relay import pause
 from libs.schema.runtime.streams import (
@@ -39,7 +39,7 @@ from libs.schema.runtime.streams import (
     ensure_declared,
 )
 
-__all__ = ["OUTAGES", "Consumer", "Handler", "StalledError"]
+__all__ = ["Consumer", "Handler", "StalledError"]
 
 BATCH: Final = 50
 GATHER_S: Final = 0.2  # nats-py hands over a batch that is not full only after its whole timeout

@@ -15,7 +15,7 @@ import msgspec
 
 from libs.schema.events.base import Envelope, Event, UnknownEventError, open_envelope, open_event
 from libs.schema.runtime import telemetry
-from libs.schema.runtime.db import OUTAGES, Pool, Tx, transaction
+from libs.schema.runtime.db import Pool, Tx, is_outage, transaction
 from libs.schema.runtime.parked import Poison, Retry, park, release
 
 # (tx, envelope, event); the event's own type is the key in Service.handlers.
@@ -70,7 +70,7 @@ class Handling:
         All in one transaction, since a commit costs more than a handler; where that fails, each in its own.
 
         Raises:
-            OUTAGES: the database is away; nobody knows what was committed: let all of them come again.
+            Exception: the database is away (`is_outage`); nobody knows what was committed: let all of them come again.
 
         """
         tasks = [await self._read(delivery) for delivery in deliveries]
@@ -80,7 +80,7 @@ class Handling:
         return [None if task is None else await self._handle_alone(task) for task in tasks]
 
     async def run_again(self, retry: Retry) -> None:
-        """Runs a parked event; it stays parked, with the new reason, when it fails again. Raises OUTAGES."""
+        """Runs a parked event; it stays parked, with the new reason, when it fails again. Raises what `is_outage`."""
         envelope = open_envelope(retry.body)
         try:
             event = open_event(envelope)
@@ -88,9 +88,9 @@ class Handling:
             async with transaction(self.pool) as tx:
                 await self._claim_and_run(tx, [task])
                 await release(tx, self.name, envelope.id)
-        except OUTAGES:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is written into the row for a person
+        except Exception as error:  # whatever it is, it is written into the row for a person
+            if is_outage(error):
+                raise
             await self._park(Poison(event_id=envelope.id, type=envelope.type, error=error))
 
     async def _read(self, delivery: Delivery) -> _Task | None:
@@ -111,9 +111,9 @@ class Handling:
         try:
             async with transaction(self.pool) as tx:
                 await self._claim_and_run(tx, tasks)
-        except OUTAGES:
-            raise
-        except Exception as error:  # noqa: BLE001 - whose it was comes out when each is alone
+        except Exception as error:  # whose it was comes out when each is alone
+            if is_outage(error):
+                raise
             telemetry.logger().info("handler.batch_failed", consumer=self.name, error=type(error).__name__)
             return False
         return True
@@ -122,9 +122,9 @@ class Handling:
         try:
             async with transaction(self.pool) as tx:
                 await self._claim_and_run(tx, [task])
-        except OUTAGES:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises: the event comes again or is parked
+        except Exception as error:  # whatever a handler raises: the event comes again or is parked
+            if is_outage(error):
+                raise
             return await self._failed(task.envelope, error)
         self._failures.pop(task.envelope.id, None)
         return None

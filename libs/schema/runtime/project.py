@@ -16,8 +16,7 @@ from libs.schema.events.base import Envelope, Event, UnknownEventError, open_env
 from libs.schema.ids import SEND_NAMESPACE
 from libs.schema.runtime.auditor import begins_with, event_id
 from libs.schema.runtime.clock import Clock
-from libs.schema.runtime.consume import OUTAGES
-from libs.schema.runtime.db import Pool, Tx, fetch_one, transaction
+from libs.schema.runtime.db import Pool, Tx, fetch_one, is_outage, transaction
 from libs.schema.runtime.parked import Poison, asked_retries, park, release
 from libs.schema.runtime.streams import StreamLink, StreamMessage
 from libs.schema.runtime.telemetry import PROJECTION_LAG, PROJECTION_POSITION, SKIPPED, logger, span
@@ -127,9 +126,9 @@ class Projector:
         """All in one transaction; where that fails, one by one, so that only the poison is parked."""
         try:
             await self._apply(offset, messages)
-        except (_MovedError, *OUTAGES):
-            raise
-        except Exception as error:  # noqa: BLE001 - which event it was and what it said comes out below
+        except Exception as error:  # which event it was and what it said comes out below
+            if isinstance(error, _MovedError) or is_outage(error):
+                raise
             logger().warning("projection.batch_failed", projection=self.projection.name, error=type(error).__name__)
             for message in messages:
                 await self._take_one(message)
@@ -140,9 +139,9 @@ class Projector:
             return
         try:
             await self._apply(offset, [message])
-        except (_MovedError, *OUTAGES):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is written into the row for a person
+        except Exception as error:  # whatever it is, it is written into the row for a person
+            if isinstance(error, _MovedError) or is_outage(error):
+                raise
             poison = _poison(message, error)
             await self._advance(offset, _offset_after(message), lambda tx: park(tx, self.projection.name, poison))
 
@@ -197,9 +196,9 @@ class Projector:
                 async with transaction(self.pool) as tx:
                     await self.projection.apply(tx, [event])
                     await release(tx, self.projection.name, retry.event_id)
-            except OUTAGES:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is written into the row for a person
+            except Exception as error:  # whatever it is, it is written into the row for a person
+                if is_outage(error):
+                    raise
                 async with transaction(self.pool) as tx:
                     poison = Poison(event_id=retry.event_id, type=envelope.type, error=error)
                     await park(tx, self.projection.name, poison)

@@ -19,8 +19,7 @@ from libs.schema.events.email import (
     EmailDelivered,
 )
 from libs.schema.runtime.barrier import stop_people
-from libs.schema.runtime.consume import OUTAGES
-from libs.schema.runtime.db import transaction
+from libs.schema.runtime.db import is_outage, transaction
 from services.replies.deps import Deps
 from services.replies.jobs.answer import sort_answer
 from services.replies.outcomes import IGNORED, Outcome, Sorting, ignored, told_of
@@ -63,9 +62,9 @@ async def sort_message(deps: Deps, raw_id: UUID, own: OwnAddresses) -> bool:
             at = Sorting(tx=tx, team_id=raw.team_id, raw=raw, pepper=deps.settings.pepper, now=deps.clock.now())
             outcome = await sort(at, own)
             await messages.settle_raw(tx, raw.id, outcome.name, outcome.detail, at.now)
-    except OUTAGES:
-        raise  # the database's trouble, not the message's
-    except Exception as error:  # noqa: BLE001 - whatever a message does to us, it must not hold up the others
+    except Exception as error:  # whatever a message does to us, it must not hold up the others
+        if is_outage(error):
+            raise  # the database's trouble, not the message's
         await _count_failure(deps, raw_id, error)
         return True
     if outcome.ignored:
