@@ -364,3 +364,28 @@ def test_an_address_far_from_any_word_of_contact_is_no_successor() -> None:
     found = automatic("Bob Jones has left the company.\n\nLead Ltd\n\nimprint@lead.test", Auto_Submitted="auto-replied")
     assert found is not None
     assert (found.left_company, found.replacement) == (True, None)
+
+
+def test_who_writes_that_they_have_left_may_be_a_person() -> None:
+    text = "I no longer work at Lead. Ann (ann@lead.test) does that now."
+    assert automatic(text, Subject="Re: Hello") is None
+    assert automatic(f"Thank you for your e-mail. {text}", Subject="Re: Hello") is not None
+
+
+MORE_LANGUAGES = (
+    ("Tak for din mail. Jeg er på ferie til og med 13. marts. Ved hastende sager kontakt min kollega Jens.", 13),
+    ("Jeg er ikke på kontoret, men er tilbage mandag den 16. marts.", 16),
+    ("Takk for din e-post. Jeg er på ferie til og med 13. mars. Ved hastesaker, kontakt min kollega Per.", 13),
+    ("Jeg er ikke på kontoret og er tilbake mandag 16. mars.", 16),
+    ("Děkuji za zprávu. Jsem na dovolené do 13. března. V naléhavých případech kontaktujte kolegu Nováka.", 13),
+    ("Jsem mimo kancelář a vrátím se 16. března.", 16),
+    ("Kiitos viestistäsi. Olen lomalla 13.3. asti. Kiireellisissä asioissa ota yhteyttä kollegaani.", 13),
+    ("En ole toimistolla. Palaan 16.3.", 16),
+)
+
+
+@pytest.mark.parametrize(("text", "day"), MORE_LANGUAGES)
+def test_notes_are_read_in_danish_norwegian_czech_and_finnish(text: str, day: int) -> None:
+    found = automatic(text, Subject="Hello")
+    assert found is not None
+    assert (found.intent, found.return_date) == ("out_of_office", date(2026, 3, day))

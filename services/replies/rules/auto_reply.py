@@ -27,7 +27,7 @@ WIDE_FAMILY_NAME = 2  # how many characters the family name mostly has that stan
 
 # Not behind a number or before one: "am 5. März", "inkl. 5.3.".
 _SENTENCE_END = re.compile(
-    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}[.)])|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])"
+    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}\.)|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])"
 )
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
 _ASKS = re.compile(r"\?(?![\w&=/])")
@@ -165,7 +165,7 @@ def _left(note: _Note, signs: Signs, *, is_machine: bool) -> AutoReply | None:
         if not of_self and not note.are_in(sentence, "left"):
             continue
         if of_self and not is_machine:
-            is_machine = note.says("thanks", "urgent", "contact")
+            is_machine = note.says("thanks", "urgent") or (note.says("contact") and not signs.answered)
         if is_machine or _speaks_of(sender, sentence):
             replacement = _replacement(note, sender)
             return AutoReply(intent="auto_reply", confidence=0.95, left_company=True, replacement=replacement)

@@ -58,6 +58,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     weak: int  # how many things that machines say, and some people's programs too
     is_mailing: bool  # sent to many, and answers nothing
     subject: str  # folded, without "Re:"
+    answered: bool  # it had one, as people's programs write it
     says_absent: bool  # the subject is an absence note's
     says_automatic: bool  # the subject is any automatic answer's
 
@@ -75,6 +76,7 @@ def read_signs(message: Message) -> Signs:
         weak=_weak(fields) + bool(answered and (absent or automatic)),
         is_mailing=_is_mailing(fields),
         subject=own,
+        answered=answered is not None,
         says_absent=absent and not answered,
         says_automatic=automatic and not answered,
     )
