@@ -14,6 +14,7 @@ from services.replies.rules.lexicon import load
 
 MAX_GUESS_CHARS = 1000  # of a text that tell its language
 SCRIPT_SCORE = 20  # of a language whose own characters are in it
+TELLING_SCORE = 2  # one word tells no language: "on" is English and French
 ALSO_SPOKEN = 0.5  # of the best language's score: another one that comes so near is read too (bilingual notes)
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -131,7 +132,7 @@ def spoken(text: str) -> tuple[str, ...]:
     for word in set(_WORD.findall(text, 0, MAX_GUESS_CHARS)):
         for name in _COMMON.get(word, ()):
             scores[name] = scores.get(name, 0) + 1
-    if not scores:
-        return tuple(LEXICONS)
+    if max(scores.values(), default=0) < TELLING_SCORE:
+        return tuple(sorted(LEXICONS, key=lambda name: -scores.get(name, 0)))
     least = max(scores.values()) * ALSO_SPOKEN
     return tuple(sorted((name for name, score in scores.items() if score >= least), key=lambda name: -scores[name]))
