@@ -14,6 +14,8 @@ from services.replies.rules.folding import alternatives, fold
 from services.replies.rules.lexicon import Wants, load
 
 TELLING_CHARS = 1000  # of a text by which its language is told
+MAX_LIKELY = 2  # languages in which a text is read at first
+ALSO_LIKELY = 0.7  # of the first one's known words
 
 Field = Literal[
     "unsubscribe_whole",
@@ -100,16 +102,18 @@ class Text(msgspec.Struct, frozen=True):
             yield Sign(field, found.start(), found.end(), found[0])
 
 
-def languages_of(words: str) -> tuple[str, ...]:
-    """The languages that a folded text may be in, the likeliest first; those in which it has no word are not there."""
+def languages_of(words: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The languages that a folded text is in, one or two, and the others of which it has any word."""
     if _KANA_OR_HAN.search(words):
-        return _SPACELESS
+        return _SPACELESS, ()
     known: dict[str, int] = {}
     vocabulary = _vocabulary()
     for word in set(_WORD.findall(words, 0, TELLING_CHARS)):
         for language in vocabulary.get(word, ()):
             known[language] = known.get(language, 0) + 1
-    return tuple(sorted(known, key=lambda name: -known[name]))
+    ranked = sorted(known, key=lambda name: -known[name])
+    likely = tuple(name for name in ranked[:MAX_LIKELY] if known[name] >= ALSO_LIKELY * known[ranked[0]])
+    return likely, tuple(ranked[len(likely) :])
 
 
 @cache

@@ -58,10 +58,10 @@ NOTHING = Reading(intent="neutral", confidence=0.40, needs_review=True)
 def read_intent(text: str) -> Reading:
     """The intent of the text; the same text always gives the same answer."""
     words = _flowing(fold(text[:MAX_CHARS]))
-    languages = languages_of(words)
-    likely = _read(Text(words, languages[:2]))
+    likely, others = languages_of(words)
+    reading = _read(Text(words, likely))
     # A short text may look like another language than its own.
-    return _read(Text(words, languages[2:])) if likely is NOTHING and languages[2:] else likely
+    return _read(Text(words, others)) if reading is NOTHING and others else reading
 
 
 def _flowing(text: str) -> str:
