@@ -198,6 +198,18 @@ def inspect(
     raise typer.Exit(inspect(files, as_json=as_json))
 
 
+@app.command()
+def labelled(
+    database_url: DatabaseUrl,
+    *,
+    with_text: Annotated[bool, typer.Option("--with-text", help="Print the words, too: personal data.")] = False,
+) -> None:
+    """Print the replies that people have classified by hand, a JSON object a line, as cases for the rules."""
+    from deploy.commands.labelled import labelled  # noqa: PLC0415
+
+    raise typer.Exit(labelled(database_url, with_text=with_text))
+
+
 @parked.command(name="list")
 def parked_list(database_url: DatabaseUrl, *, as_json: Json = False) -> None:
     """List what is parked, oldest first."""

@@ -24,7 +24,9 @@ from services.replies.jobs.classify import ask_model
 from services.replies.jobs.commands import carry_out_commands
 from services.replies.jobs.sort import sort_inbound
 from services.replies.model import MAX_ANSWER_BYTES, IntentModel
+from tests.command import coldstream
 from tests.contract.replies_world import LOOPBACK, Office, Sent, make_office, replies, reply, send, store
+from tests.labelled.letters import Case
 from tests.support import make_team
 
 MAYBE = "Let me see what the others say about ann@lead.test."
@@ -258,3 +260,21 @@ async def test_a_model_in_a_house_that_is_not_opened_is_not_reached(
     await answered(deps, office, await send(owner, office), MAYBE)
     assert not await ask_model(plugged_in(deps, oracle, allow=()))
     assert oracle.asked == []
+
+
+async def test_what_people_have_read_again_becomes_cases_and_without_words_if_not_asked_for(
+    owner: Connection, deps: Deps, office: Office, database: str
+) -> None:
+    sent = await send(owner, office)
+    for intent in ("interested", "question"):
+        reply_id = await answered(deps, office, sent, f"{MAYBE} Well?\n\n> A word with you, Bob?")
+        await say(owner, deps, office.team.id, reply_id, intent)
+    await answered(deps, office, sent, "Nobody has read me again.")
+    done = await coldstream("labelled", "--database-url", database)
+    lines = [msgspec.json.decode(line) for line in done.out.splitlines()]
+    assert (done.code, [each["intent"] for each in lines]) == (0, ["interested", "question"])
+    assert lines[1] == {"reply_id": str(reply_id), "intent": "question", "found": "question", "confidence": 0.7}
+    assert "today's rules agree with 1" in done.err
+    told = await coldstream("labelled", "--with-text", "--database-url", database)
+    cases = [msgspec.json.decode(line, type=Case) for line in told.out.splitlines()]
+    assert cases[0] == Case(intent="interested", text=f"{MAYBE} Well?")
