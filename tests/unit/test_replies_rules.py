@@ -245,3 +245,43 @@ def test_an_inspection_is_the_object_that_the_command_prints() -> None:
     away = inspect(message("Back on 9 March.", Auto_Submitted="auto-replied", Subject="Out of office: Hello"))
     assert isinstance(away, Inspection)
     assert away.return_date == date(2026, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Danke, aber kein Bedarf.", "kein bedarf"),
+        ("Does Thursday at 3pm work?", "does thursday at 3pm work"),
+        ("Tack, men nej tack. Ta bort mig från listan.", "ta bort mig fran listan"),
+    ],
+)
+def test_a_reading_names_the_words_that_decided(text: str, words: str) -> None:
+    assert any(words in each for each in read_intent(text).because)
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("I am not happy with our current provider.", "interested"),  # a negation that is a yes
+        ("Not bad. Send it over.", "interested"),
+        ("We don't have anything like this yet.", "interested"),
+        ("I can't say that I'd be interested in a demo.", "not_interested"),
+        ("No need for a call.", "not_interested"),
+        ("Is there an unsubscribe link in the mails that your tool sends out?", "question"),
+        ("I'd love to unsubscribe from our present provider. Send me your deck.", "interested"),
+        ("Great, another spam mail. Exactly what I needed.", "not_interested"),
+        ("Not now.", "not_interested"),
+        ("Not now, but please get back to me in spring.", "neutral"),
+        ("Before we talk: are you certified?", "question"),
+        ("I've forwarded it to Bob. He is free on Tuesday at 10.", "meeting_request"),
+        ("pas interesse, koennen sie mich loeschen", "unsubscribe"),
+        ("KEIN INTERESSE!!!", "not_interested"),
+        ("Nie, dziękuję", "not_interested"),
+        ("nee bedankt", "not_interested"),
+        ("Hej,\n\ninte intresserad.\n\nErik", "not_interested"),
+        ("Wilt u mij van deze lijst verwijderen?", "unsubscribe"),
+        ("Czy pasuje Panu czwartek o 14:00?", "meeting_request"),
+    ],
+)
+def test_wordings_that_are_easily_misread(text: str, intent: str) -> None:
+    assert read_intent(text).intent == intent

@@ -71,6 +71,8 @@ async def tell_answer(at: Sorting, inbound: Inbound, match: Match) -> Outcome | 
     await stop_people(at.tx, at.team_id, people)
     row = _row(at, answer)
     detail: dict[str, Any] = {"email_id": row.email_id and str(row.email_id), "intent": row.intent}
+    if answer.reading.because:
+        detail["because"] = list(answer.reading.because)
     name = row.intent if inbound.auto else "reply"
     if inbound.auto and await rows.is_noted(at.tx, row, datetime.combine(row.received_at, time(), UTC)):
         return Outcome(name=name, detail=detail | {"repeated": True})

@@ -92,8 +92,8 @@ class _Evidence:
 
     @cached_property
     def affirmed(self) -> list[Sign]:
-        """Negations that are a yes: "not bad", "not happy with what we have"."""
-        return self.text.signs("affirms", "unserved")
+        """Negations that are a yes: "not bad", "not happy with what we have" up to the end of the clause."""
+        return [self._to_end_of_clause(each) for each in self.text.signs("affirms", "unserved")]
 
     @cached_property
     def refusals(self) -> list[Sign]:
@@ -129,6 +129,12 @@ class _Evidence:
     @cached_property
     def asks(self) -> list[Sign]:
         return _in_order(self.rest.signs("asks"), _questions(self.rest))
+
+    def _to_end_of_clause(self, sign: Sign) -> Sign:
+        if sign.field != "unserved":
+            return sign
+        found = _BREAK.search(self.text.words, sign.end)
+        return msgspec.structs.replace(sign, end=found.start() if found else len(self.text.words))
 
     def _unrefused(self, *signs: Sequence[Sign]) -> list[Sign]:
         """Without those that a refusal runs on into: "no need | for a call"."""
