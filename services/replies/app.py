@@ -81,8 +81,13 @@ async def build(settings: Settings) -> Service:
             Loop(name="carry_out_commands", tick=partial(carry_out_commands, deps)),
             *((Loop(name="ask_model", tick=partial(ask_model, deps), idle_s=1.0),) if model else ()),
         ),
-        close=sessions.close,
+        close=partial(_close, deps),
     )
+
+
+async def _close(deps: Deps) -> None:
+    await deps.polls.close()
+    await deps.sessions.close()
 
 
 def _model(settings: Settings, network: Network) -> IntentModel | None:

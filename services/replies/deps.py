@@ -1,10 +1,11 @@
 """What the jobs of replies work with beside what every process has: the sessions, and how often to ask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from libs.schema.runtime.service import Runtime
 from services.replies.model import IntentModel
+from services.replies.polls import Polls
 from services.replies.sessions import Sessions
 
 
@@ -16,6 +17,7 @@ class Deps(Runtime):
     """
 
     sessions: Sessions
+    polls: Polls = field(default_factory=Polls)
     poll_interval: timedelta
     poll_slowest: timedelta = timedelta(minutes=10)
     model: IntentModel | None = None

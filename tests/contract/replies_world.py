@@ -180,18 +180,20 @@ async def replies(
     pool = await open_pool(settings.database_url, application_name="test-replies")
     network = Network(context=tls_context(str(world.ca_file) if world else None), allow=LOOPBACK)
     sessions = Sessions(pool, network, most=20, login_gap_s=login_gap_s)
+    deps = Deps(
+        settings=settings,
+        pool=pool,
+        clock=clock or FixedClock(datetime.now(UTC)),
+        new_id=new_id,
+        log=logger(),
+        stopping=asyncio.Event(),
+        sessions=sessions,
+        poll_interval=timedelta(0),
+    )
     try:
-        yield Deps(
-            settings=settings,
-            pool=pool,
-            clock=clock or FixedClock(datetime.now(UTC)),
-            new_id=new_id,
-            log=logger(),
-            stopping=asyncio.Event(),
-            sessions=sessions,
-            poll_interval=timedelta(0),
-        )
+        yield deps
     finally:
+        await deps.polls.close()
         await sessions.close()
         await close_pool(pool)
 

@@ -17,8 +17,10 @@ from libs.schema.runtime.settings import load
 from libs.schema.secrets import seal_secret
 from services.replies import app
 from services.replies.deps import Deps
+from services.replies.jobs import poll as poll_job
 from services.replies.jobs.poll import account_of, poll, poll_inbox
 from services.replies.jobs.sort import sort_inbound
+from services.replies.polls import POLLS_OF_A_HOST
 from services.replies.queries.mailboxes import DueInbox
 from tests.contract.bad_imap import HANG_UP, BadServer
 from tests.contract.replies_world import (
@@ -189,7 +191,7 @@ async def test_a_poll_that_is_cut_short_leaves_no_half_read_session(database: st
         async with replies(database) as deps:
             asked = asyncio.create_task(poll(deps))
             await eventually(lambda: any("BODY" in command for command in server.commands))
-            asked.cancel()
+            await deps.polls.close()  # what the end of the process does
             with pytest.raises(asyncio.CancelledError):
                 await asked
             server.script.clear()
@@ -240,6 +242,26 @@ async def test_a_refused_login_is_left_alone_and_holds_nobody_up(
             assert sum(command.startswith("LOGIN") for command in server.commands) == 1
     assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 1
     assert await owner.fetchval("SELECT last_reply_checked_at FROM inboxes WHERE id = $1", broken) is None
+
+
+async def test_a_host_that_hangs_holds_up_nobody_elses_mailbox(
+    database: str, owner: Connection, world: MailWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll_job, "PATIENCE_S", 0.2)
+    office = await make_office(owner, imap_port=world.imap_port)
+    async with BadServer().running() as server:
+        server.greeting = b""  # it takes the connection and says nothing
+        for number in range(POLLS_OF_A_HOST + 1):
+            await _another_inbox(owner, office, port=server.port, email=f"zoe{number}@acme.test")
+        await owner.execute("UPDATE inboxes SET imap_host = 'localhost' WHERE imap_port = $1", server.port)
+        async with replies(database, world) as deps:
+            while not await poll(deps):  # theirs are due first: they have never been asked
+                pass
+            world.put(ADDRESS, b"Subject: hi\r\n\r\n")
+            assert await poll(deps)
+            assert len(deps.polls.begun()) == POLLS_OF_A_HOST + 1
+    assert await owner.fetchval("SELECT count(*) FROM inbound_raw") == 1
+    assert server.logins == 0
 
 
 async def test_no_login_comes_sooner_than_the_gap_after_the_last_one(database: str, owner: Connection) -> None:
@@ -334,12 +356,12 @@ def test_a_mailbox_is_entered_by_its_token_else_by_its_own_password_else_by_that
     assert given[0] not in repr(account)
 
 
-async def _another_inbox(owner: Connection, office: Office, *, port: int) -> UUID:
+async def _another_inbox(owner: Connection, office: Office, *, port: int, email: str = "zoe@acme.test") -> UUID:
     inbox_id = new_id()
     values = {
         "id": inbox_id,
         "team_id": office.team.id,
-        "email": "zoe@acme.test",
+        "email": email,
         "provider": "smtp",
         "imap_host": "127.0.0.1",
         "imap_port": port,

@@ -1,6 +1,5 @@
 """Asking the mailboxes: what is new is stored, raw, with the cursor behind it. Never looks at what a message says."""
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,8 +20,8 @@ from services.replies.queries import mailboxes
 from services.replies.queries.mailboxes import Cursor, DueInbox, NewRaw, Pace, Place
 from services.replies.rules.parse import parse_headers
 
-POLLS_AT_ONCE = 8
 DUE_AT_ONCE = 100  # mailboxes of one tick
+PATIENCE_S = 2.0  # of one tick
 # Of one folder; the rest waits for the next poll, so that no mailbox holds the others up.
 MAX_NEW_PER_POLL = 1000
 MAX_BYTES_PER_POLL = 64 * 1_048_576
@@ -35,23 +34,22 @@ _ROLES: tuple[imap.Role, ...] = ("Junk", "Sent", "INBOX")
 
 
 async def poll(deps: Deps) -> bool:
-    """Asks the mailboxes that are due, POLLS_AT_ONCE at once; returns whether one of them was read.
+    """Asks the mailboxes that are due; returns whether one of them was read.
 
-    A second process takes others: each mailbox is locked by whoever speaks for it.
+    Those that take longer than PATIENCE_S go on by themselves while the next ticks ask others. A second process takes
+    others: each mailbox is locked by whoever speaks for it.
     """
     pace = Pace(fastest=deps.poll_interval.total_seconds(), slowest=deps.poll_slowest.total_seconds())
-    called, pausing = deps.sessions.called(), deps.sessions.pausing()
+    called, resting = deps.sessions.called(), deps.sessions.pausing() | deps.polls.begun()
     async with transaction(deps.pool) as tx:
-        due = await mailboxes.due_inboxes(tx, deps.clock.now(), pace, called, pausing, DUE_AT_ONCE)
-    turns = asyncio.Semaphore(POLLS_AT_ONCE)
+        due = await mailboxes.due_inboxes(tx, deps.clock.now(), pace, called, resting, DUE_AT_ONCE)
+    for inbox in due:
+        deps.polls.begin(inbox, partial(_poll_unless_stopping, deps, inbox))
+    return await deps.polls.wait(PATIENCE_S)
 
-    async def in_turn(inbox: DueInbox) -> bool:
-        async with turns:
-            return not deps.stopping.is_set() and await poll_inbox(deps, inbox)
 
-    async with asyncio.TaskGroup() as group:
-        polls = [group.create_task(in_turn(inbox)) for inbox in due]
-    return any(each.result() for each in polls)
+async def _poll_unless_stopping(deps: Deps, inbox: DueInbox) -> bool:
+    return not deps.stopping.is_set() and await poll_inbox(deps, inbox)
 
 
 async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
