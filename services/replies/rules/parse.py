@@ -8,6 +8,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 import msgspec
 
@@ -57,21 +58,29 @@ _AROUND = (
 _BARE_ADDRESS = re.compile(rf"[^{_AROUND}]{{1,320}}@[^{_AROUND}]{{1,255}}")
 
 
-class Headers(msgspec.Struct, frozen=True):
+class Headers(msgspec.Struct, frozen=True, dict=True):
     """The fields in their order; names in lower case, values unfolded and decoded (RFC 2047)."""
 
     fields: tuple[tuple[str, str], ...]
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        by_name: dict[str, list[str]] = {}
+        for name, value in self.fields:
+            by_name.setdefault(name, []).append(value)
+        return by_name
+
     def first(self, name: str) -> str:
         """The first field of that name, "" where there is none."""
-        return next((value for field, value in self.fields if field == name), "")
+        values = self._by_name.get(name)
+        return values[0] if values else ""
 
     def every(self, name: str) -> list[str]:
         """All fields of that name, top first."""
-        return [value for field, value in self.fields if field == name]
+        return list(self._by_name.get(name, ()))
 
     def __contains__(self, name: str) -> bool:
-        return any(field == name for field, _ in self.fields)
+        return name in self._by_name
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
