@@ -3,15 +3,16 @@
 Never follows a redirect, never goes to an address of our own house, and never tells what was sent or answered.
 """
 
-import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
-from libs.schema.runtime.network import ForbiddenAddressError, resolve_public
+from libs.schema.runtime.network import ForbiddenAddressError
+from libs.schema.runtime.outgoing import Way, post
 from services.api.settings import ApiSettings
 
 Provider = Literal["google", "microsoft"]
@@ -21,6 +22,7 @@ MAX_TOKEN_CHARS = 16_384  # Microsoft's carry a person's groups
 _MICROSOFT = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
 # The grant itself is gone: revoked, expired, or a person has to answer a question (RFC 6749 §5.2, Microsoft's own).
 _GONE = frozenset({"invalid_grant", "interaction_required"})
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +93,7 @@ class Endpoints:
     """The way to the token endpoints; holds nothing between two calls."""
 
     def __init__(self, tls: ssl.SSLContext, *, allow: Sequence[str]) -> None:
-        self._tls = tls
-        self._allow = allow
+        self._way = Way(tls=tls, allow=allow, timeout_s=TIMEOUT_S, max_bytes=MAX_ANSWER_BYTES)
 
     async def refresh(self, client: Client, refresh_token: str, scope: str | None) -> Granted | Gone | Failed:
         """What the provider says; a second call may find the refresh token used up, so its caller holds a claim."""
@@ -100,36 +101,12 @@ class Endpoints:
         form |= {"client_secret": client.client_secret} if client.client_secret else {}
         form |= {"scope": scope} if scope else {}
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                status, body = await self._post(httpx.URL(client.token_url), form)
+            status, body = await post(self._way, client.token_url, urlencode(form).encode(), _FORM)
         except ForbiddenAddressError:
             return Failed(reason="forbidden_address")
         except (httpx.HTTPError, OSError) as error:  # TimeoutError and SSLError are OSErrors
             return Failed(reason=type(error).__name__)
-        return _understood(status, body)
-
-    async def _post(self, url: httpx.URL, form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body; the connection goes to the address that was judged, under the name for TLS and Host."""
-        port = url.port or (443 if url.scheme == "https" else 80)
-        # No port is good enough for a secret in clear text, except in a network that the operator opened.
-        address = await resolve_public(url.host, port, allow=self._allow, ports=None if url.scheme == "https" else ())
-        named = {"Host": url.netloc.decode("ascii"), "Accept": "application/json", "Accept-Encoding": "identity"}
-        async with (
-            httpx.AsyncClient(verify=self._tls, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client,
-            client.stream(
-                "POST",
-                url.copy_with(host=address),
-                data=form,
-                headers=named,
-                extensions={"sni_hostname": url.host},
-            ) as response,
-        ):
-            body = b""
-            async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > MAX_ANSWER_BYTES:
-                    return response.status_code, b""
-            return response.status_code, body
+        return _understood(status, body or b"")
 
 
 def _understood(status: int, body: bytes) -> Granted | Gone | Failed:
