@@ -15,5 +15,5 @@ ALTER TABLE inboxes
 
 GRANT SELECT (imap_way, imap_refused) ON inboxes TO coldstream_service;
 -- Explanations name it.
-GRANT SELECT (imap_refused) ON inboxes TO coldstream_tenant;
+GRANT SELECT (imap_refused) ON inboxes TO coldstream_api, coldstream_tenant;
 GRANT UPDATE (imap_refused) ON inboxes TO coldstream_replies;
