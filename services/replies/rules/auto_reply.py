@@ -27,7 +27,7 @@ WIDE_FAMILY_NAME = 2  # how many characters the family name mostly has that stan
 
 # Not behind a number or before one: "am 5. März", "inkl. 5.3.".
 _SENTENCE_END = re.compile(
-    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}\.)|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])"
+    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}\.)|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])(?![\u3002!?])"
 )
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
 _ASKS = re.compile(r"\?(?![\w&=/])")
@@ -176,7 +176,9 @@ def _speaks_of(sender: Mailbox, sentence: str) -> bool:
     """Whether the sentence names whom the message is from: a person does not write so of themselves."""
     names = set(_NAME.findall(fold(f"{sender.name} {sender.address.partition('@')[0]}")))
     names |= {each[:WIDE_FAMILY_NAME] for each in names if _WIDE.match(each)}
-    return any(re.search(rf"(?<!\w){re.escape(name)}", sentence) for name in names)
+    # Whole, but for a genitive: "no longer here" does not speak of Ms Long.
+    ends = "" if _WIDE.search(sentence) else r"(?:'?s)?(?!\w)"
+    return any(re.search(rf"(?<!\w){re.escape(name)}{ends}", sentence) for name in names)
 
 
 def _replacement(note: _Note, sender: Mailbox) -> str | None:

@@ -103,7 +103,8 @@ def any_of(block: str) -> str:
 
 def found(block: str, *, borders: bool) -> re.Pattern[str]:
     """A pattern that finds any of the block's alternatives in folded text."""
-    return re.compile(rf"(?<!\w)(?:{any_of(block)})(?!\w)" if borders else f"(?:{any_of(block)})")
+    # All of them begin with a letter, a digit or an apostrophe; a text of marks alone is not tried.
+    return re.compile(rf"(?<!\w)(?=[\w'])(?:{any_of(block)})(?!\w)" if borders else f"(?:{any_of(block)})")
 
 
 @cache
