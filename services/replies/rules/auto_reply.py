@@ -25,9 +25,10 @@ NAME_WORDS = 3  # so few words alone are a name
 GREETING_WORDS = 6  # so few before a comma a greeting
 WIDE_FAMILY_NAME = 2  # how many characters the family name mostly has that stands before the given one
 
-# Not behind a number or before one: "am 5. März", "inkl. 5.3.".
+# Not behind a number or before one: "am 5. März", "inkl. 5.3."; nor behind a title: "el Sr. Ortega".
 _SENTENCE_END = re.compile(
-    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}\.)|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])(?![\u3002!?])"
+    r"(?<=[!?])\s+|(?:(?<=[^\W\d_]{2}\.)(?<!\b[sdm]r\.)(?<!\b(?:[sd]ra|mrs)\.)"
+    r"|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])(?![\u3002!?])"
 )
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
 _ASKS = re.compile(r"\?(?![\w&=/])")
@@ -35,7 +36,7 @@ _NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 # Where another clause begins, which may say more than a note does.
 _CLAUSE = re.compile(
-    r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem|ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
+    r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem|(?<!nie )ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
     r"|\u3067\u3059\u304c|\u307e\u3059\u304c|\u306e\u3067"
 )
 _USUAL: tuple[Field, ...] = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
@@ -147,7 +148,7 @@ def _besides(note: _Note) -> list[str]:
 
 def _is_absence_note(note: _Note, *, has_sign: bool) -> bool:
     """Whether the text says that its writer is away, what notes say beside that, and little else."""
-    absent, away = note.says("absence"), note.says("away")
+    absent, away = note.says("absence"), note.says("away") and not note.says("machine")
     if not (absent or away):
         return False
     others = sum(_words(each) for each in note.sentences if not note.are_in(each, *_USUAL, "contact"))
