@@ -36,7 +36,8 @@ _NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 # Where another clause begins, which may say more than a note does.
 _CLAUSE = re.compile(
-    r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem|(?<!nie )ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
+    r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem"
+    r"|(?<!nie )ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
     r"|\u3067\u3059\u304c|\u307e\u3059\u304c|\u306e\u3067"
 )
 _USUAL: tuple[Field, ...] = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
