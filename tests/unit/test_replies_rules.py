@@ -285,3 +285,11 @@ def test_a_reading_names_the_words_that_decided(text: str, words: str) -> None:
 )
 def test_wordings_that_are_easily_misread(text: str, intent: str) -> None:
     assert read_intent(text).intent == intent
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [("STOOOOP", "unsubscribe"), ("Jaaaa gerne!!", "interested"), ("Fantastico!", "interested"), ("xyzzy", "neutral")],
+)
+def test_stretched_words_and_words_of_no_known_language_are_read(text: str, intent: str) -> None:
+    assert read_intent(text).intent == intent

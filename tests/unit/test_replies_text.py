@@ -180,6 +180,6 @@ def test_any_text_is_cleaned(body: str, ours: str) -> None:
     ],
 )
 def test_no_line_takes_long(line: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     new_text("hello\n" + f"{line}\n" * 500)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

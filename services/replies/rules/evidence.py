@@ -103,7 +103,10 @@ class Text(msgspec.Struct, frozen=True):
 
 
 def languages_of(words: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The languages that a folded text is in, one or two, and the others of which it has any word."""
+    """The languages that a folded text is in, one or two, and the others of which it has any word.
+
+    Of a text without any known word they are all: patterns know stems that are no words.
+    """
     if _KANA_OR_HAN.search(words):
         return _SPACELESS, ()
     known: dict[str, int] = {}
@@ -111,6 +114,8 @@ def languages_of(words: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for word in set(_WORD.findall(words, 0, TELLING_CHARS)):
         for language in vocabulary.get(word, ()):
             known[language] = known.get(language, 0) + 1
+    if not known:
+        return (), tuple(_LEXICONS)
     ranked = sorted(known, key=lambda name: -known[name])
     likely = tuple(name for name in ranked[:MAX_LIKELY] if known[name] >= ALSO_LIKELY * known[ranked[0]])
     return likely, tuple(ranked[len(likely) :])

@@ -27,6 +27,7 @@ _BREAK = re.compile(r"[.,;:!?\n()-]")
 _ENDS = " \t\n.,;:!?\"'*_-()~\u3002\u3001\u2026"
 _SYMBOLS = re.compile(r"[^\w\s'?*/@-]")  # marks and emoji
 _LAST_NAME = re.compile(r"\n[^\W\d_][\w.'-]{0,20}(?: [^\W\d_][\w.'-]{0,20}){0,2}\s*$")
+_STRETCHED = re.compile(r"([a-vx-z])\1{2,}")  # "stooop"; a w begins an address
 _SENTENCE = re.compile("[^.!?\n\u3002]{1,1000}[.!?\n\u3002]*|\\?+")
 _CALENDAR = re.compile(
     r"calendly\.com/|\bcal\.com/|meetings[\w-]*\.hubspot\.com|savvycal\.com/|tidycal\.com/|zcal\.co/|koalendar\.com/"
@@ -57,7 +58,7 @@ NOTHING = Reading(intent="neutral", confidence=0.40, needs_review=True)
 
 def read_intent(text: str) -> Reading:
     """The intent of the text; the same text always gives the same answer."""
-    words = _flowing(fold(text[:MAX_CHARS]))
+    words = _STRETCHED.sub(r"\1", _flowing(fold(text[:MAX_CHARS])))
     likely, others = languages_of(words)
     reading = _read(Text(words, likely))
     # A short text may look like another language than its own.
