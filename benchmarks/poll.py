@@ -38,7 +38,8 @@ from libs.schema.runtime.telemetry import logger
 from services.replies.app import Settings
 from services.replies.deps import Deps
 from services.replies.imap import Network
-from services.replies.jobs.poll import POLLS_AT_ONCE, poll
+from services.replies.jobs.poll import poll
+from services.replies.polls import POLLS_OF_A_HOST
 from services.replies.sessions import Sessions
 from tests.support import EPOCH, PEPPER, SECRET_KEY, Inbox
 
@@ -141,7 +142,7 @@ async def _ours(desk: Desk) -> None:
 
     """
     desk.clock.move(LONG_ENOUGH)
-    while await poll(desk.deps):
+    while await poll(desk.deps) or desk.deps.polls.begun():
         pass
     stored, expected = await desk.place.owner.fetchval(COUNT_STORED), desk.written * len(desk.inboxes)
     if stored != expected:
@@ -153,7 +154,7 @@ async def _bare(desk: Desk) -> None:
 
 
 async def _in_turns(things: Sequence[Any], work: Callable[[Any], Awaitable[None]]) -> None:
-    """As many at once as ours has."""
+    """As many at once as ours has of one host."""
     waiting = iter(things)
 
     async def go_on() -> None:
@@ -161,7 +162,7 @@ async def _in_turns(things: Sequence[Any], work: Callable[[Any], Awaitable[None]
             await work(thing)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(POLLS_AT_ONCE):
+        for _ in range(POLLS_OF_A_HOST):
             group.create_task(go_on())
 
 
