@@ -4,7 +4,7 @@ Decides nothing: what the signs mean together is intent.py's.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ from services.replies.rules.lexicon import Wants, load
 TELLING_CHARS = 1000  # of a text by which its language is told
 MAX_LIKELY = 2  # languages in which a text is read at first
 ALSO_LIKELY = 0.7  # of the first one's known words
+MIN_STEM_CHARS, MAX_STEM_CHARS = 4, 16
 
 Field = Literal[
     "unsubscribe_whole",
@@ -47,6 +48,7 @@ Field = Literal[
 FILLER = "\N{HORIZONTAL ELLIPSIS}"  # stands where words were taken out, one for each character
 _WORD = re.compile(r"[^\W\d_]+")
 _LITERAL = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")  # a word of a pattern
+_STEM = re.compile(r"(?<![\\\w])[^\W\d_]{4,}(?=[(\[\\])")  # a word of a pattern that goes on
 _KANA_OR_HAN = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 
 _LEXICONS = {each.language: each for each in load("intent", Wants)}
@@ -105,29 +107,47 @@ class Text(msgspec.Struct, frozen=True):
 def languages_of(words: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The languages that a folded text is in, one or two, and the others of which it has any word.
 
-    Of a text without any known word they are all: patterns know stems that are no words.
+    Only a text without any known word is told by the stems that its words begin with.
     """
     if _KANA_OR_HAN.search(words):
         return _SPACELESS, ()
-    known: dict[str, int] = {}
-    vocabulary = _vocabulary()
-    for word in set(_WORD.findall(words, 0, TELLING_CHARS)):
-        for language in vocabulary.get(word, ()):
-            known[language] = known.get(language, 0) + 1
-    if not known:
-        return (), tuple(_LEXICONS)
+    found = set(_WORD.findall(words, 0, TELLING_CHARS))
+    known = _counted(found, _vocabulary()) or _counted({stem for each in found for stem in _beginnings(each)}, _stems())
     ranked = sorted(known, key=lambda name: -known[name])
     likely = tuple(name for name in ranked[:MAX_LIKELY] if known[name] >= ALSO_LIKELY * known[ranked[0]])
     return likely, tuple(ranked[len(likely) :])
 
 
+def _counted(words: Iterable[str], languages_of: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """How many of the words each language has."""
+    known: dict[str, int] = {}
+    for word in words:
+        for language in languages_of.get(word, ()):
+            known[language] = known.get(language, 0) + 1
+    return known
+
+
+def _beginnings(word: str) -> Iterator[str]:
+    return (word[:length] for length in range(MIN_STEM_CHARS, min(len(word), MAX_STEM_CHARS) + 1))
+
+
 @cache
 def _vocabulary() -> dict[str, tuple[str, ...]]:
     """The languages of every word that stands in a lexicon; what has no such word means nothing to its patterns."""
+    return _by_word(lambda wants, blocks: _LITERAL.findall(blocks) + fold(wants.common).split())
+
+
+@cache
+def _stems() -> dict[str, tuple[str, ...]]:
+    """The languages of every beginning of a word that a lexicon lets go on in several ways."""
+    return _by_word(lambda _, blocks: _STEM.findall(blocks))
+
+
+def _by_word(words_of: Callable[[Wants, str], Iterable[str]]) -> dict[str, tuple[str, ...]]:
     languages: dict[str, set[str]] = {}
     for name, wants in _LEXICONS.items():
         blocks = (getattr(wants, field) for field in Wants.__struct_fields__ if field not in {"language", "borders"})
-        for word in _LITERAL.findall(fold("\n".join(blocks))) + fold(wants.common).split():
+        for word in words_of(wants, fold("\n".join(blocks))):
             languages.setdefault(word, set()).add(name)
     return {word: tuple(sorted(names)) for word, names in languages.items()}
 
