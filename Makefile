@@ -5,7 +5,8 @@ RUN := .venv/.run-installed
 DEV := .venv/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LINES := 400
-TEST_WORKERS ?= 2
+# Three on two cores: a third of the time a test waits for a server.
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up demo check format-check lint types imports sizes test dovecot bench drill lock

@@ -12,7 +12,7 @@ from libs.schema.events.email import BounceHard, BounceSoft, EmailConfirmed
 from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
 from libs.schema.ids import lead_key
-from libs.schema.runtime import barrier
+from libs.schema.runtime import barrier, telemetry
 from libs.schema.runtime.db import Connection, transaction
 from services.replies.deps import Deps
 from services.replies.jobs.sort import MAX_ATTEMPTS, OwnAddresses, sort_inbound, sort_message
@@ -20,6 +20,12 @@ from tests.contract.replies_world import Office, complaint, delivery_report, mak
 from tests.support import PEPPER, eventually
 
 NO_OWN: OwnAddresses = frozenset()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _json_logs() -> None:
+    """What a process does; structlog's own way of showing a traceback takes longer than these tests."""
+    telemetry.configure("test", log_level="error", otlp_endpoint=None)
 
 
 @pytest.fixture
