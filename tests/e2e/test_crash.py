@@ -48,6 +48,7 @@ async def test_kills_at_random_moments_break_no_promise(tmp_path: Path) -> None:
                 victim = chance.choice(VICTIMS)
                 if await kill(platform, pool, victim):
                     killed[victim] += 1
+            await asyncio.Event().wait()  # and listen until the campaign's end, which cancels this
         finally:
             await listener.close()
 
