@@ -13,12 +13,12 @@ import structlog
 
 from deploy.local.ca import Certificates
 from libs.schema.events import open_envelope, open_event
-from libs.schema.events.base import Event
+from libs.schema.events.base import Event, seal
 from libs.schema.runtime.clock import FixedClock, new_id
-from libs.schema.runtime.db import Connection, open_pool
+from libs.schema.runtime.db import Connection, open_pool, transaction
 from libs.schema.runtime.service import Runtime
 from libs.schema.secrets import seal_secret
-from services.sender.app import close, make_deps
+from services.sender.app import HEARS, close, make_deps
 from services.sender.deps import Deps, SenderSettings
 from services.sender.jobs.enrol import enrol
 from services.sender.jobs.plan import plan_slots
@@ -112,6 +112,13 @@ class World:
     def recipients(self) -> list[str]:
         """Whom the server has accepted mail for."""
         return [command[9:-1] for command in self.script.commands if command.startswith("RCPT")]
+
+
+async def hear(world: World, event: Event) -> None:
+    """The handler's part of a delivery, in a transaction of its own."""
+    body = seal(event, event_id=new_id(), team_id=world.team.id, time=world.clock.now(), by="test")
+    async with transaction(world.deps.pool) as tx:
+        await HEARS[type(event)](world.deps, tx, open_envelope(body), event)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from deploy.local.sandbox.world import MailWorld
+from libs.schema.events.base import open_envelope, open_event
 from libs.schema.ids import campaign_send_id, message_id, message_token
 from libs.schema.runtime.clock import FixedClock, new_id
 from libs.schema.runtime.db import Connection, Pool, close_pool, open_pool
@@ -196,6 +197,19 @@ async def replies(
         await deps.polls.close()
         await sessions.close()
         await close_pool(pool)
+
+
+async def outcome_of(owner: Connection, raw_id: Any) -> tuple[str, dict[str, Any]]:
+    """What the message turned out to be, and what is known of it."""
+    row = await owner.fetchrow("SELECT outcome, outcome_detail FROM inbound_raw WHERE id = $1", raw_id)
+    assert row is not None
+    return row["outcome"], row["outcome_detail"]
+
+
+async def told(owner: Connection) -> list[Any]:
+    """All events, in their order."""
+    bodies = await owner.fetch("SELECT body FROM event_log ORDER BY position")
+    return [open_event(open_envelope(row["body"])) for row in bodies]
 
 
 async def due(deps: Deps) -> list[DueInbox]:

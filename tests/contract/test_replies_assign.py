@@ -9,14 +9,21 @@ import msgspec
 import pytest
 
 from libs.schema.commands import AssignMessage
-from libs.schema.events.base import open_envelope, open_event
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection
 from libs.schema.runtime.jobs import enqueue
 from services.replies.deps import Deps
 from services.replies.jobs.commands import carry_out_commands
 from services.replies.jobs.sort import sort_inbound
-from tests.contract.replies_world import Office, make_office, replies, reply, send, store
+from tests.contract.replies_world import (
+    Office,
+    make_office,
+    replies,
+    reply,
+    send,
+    store,
+    told,
+)
 from tests.support import make_campaign, make_lead, make_team
 
 EVE = "eve@elsewhere.test"
@@ -47,11 +54,6 @@ async def assign(owner: Connection, deps: Deps, office: Office, command: AssignM
     row = await owner.fetchrow("SELECT status::text, result, last_error FROM job_queue WHERE id = $1", job_id)
     assert row is not None
     return row["status"], row["result"], row["last_error"] or ""
-
-
-async def told(owner: Connection) -> list[Any]:
-    rows = await owner.fetch("SELECT body FROM event_log ORDER BY position")
-    return [open_event(open_envelope(row["body"])) for row in rows]
 
 
 async def stopped(owner: Connection) -> set[tuple[bytes, str]]:

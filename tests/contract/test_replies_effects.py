@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from libs.schema.events.base import open_envelope, open_event
 from libs.schema.events.email import BounceHard, BounceSoft, EmailConfirmed
 from libs.schema.events.lead import LeadUnsubscribed
 from libs.schema.events.reply import ReplyReceived
@@ -16,7 +14,18 @@ from libs.schema.runtime import barrier, telemetry
 from libs.schema.runtime.db import Connection, transaction
 from services.replies.deps import Deps
 from services.replies.jobs.sort import MAX_ATTEMPTS, OwnAddresses, sort_inbound, sort_message
-from tests.contract.replies_world import Office, complaint, delivery_report, make_office, replies, reply, send, store
+from tests.contract.replies_world import (
+    Office,
+    complaint,
+    delivery_report,
+    make_office,
+    outcome_of,
+    replies,
+    reply,
+    send,
+    store,
+    told,
+)
 from tests.support import PEPPER, eventually
 
 NO_OWN: OwnAddresses = frozenset()
@@ -37,17 +46,6 @@ async def office(owner: Connection) -> Office:
 async def deps(database: str) -> AsyncIterator[Deps]:
     async with replies(database) as deps:
         yield deps
-
-
-async def outcome_of(owner: Connection, raw_id: Any) -> tuple[str, dict[str, Any]]:
-    row = await owner.fetchrow("SELECT outcome, outcome_detail FROM inbound_raw WHERE id = $1", raw_id)
-    assert row is not None
-    return row["outcome"], row["outcome_detail"]
-
-
-async def told(owner: Connection) -> list[Any]:
-    rows = await owner.fetch("SELECT body FROM event_log ORDER BY position")
-    return [open_event(open_envelope(row["body"])) for row in rows]
 
 
 async def stops(owner: Connection) -> list[tuple[bytes, str]]:

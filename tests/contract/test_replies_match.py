@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from libs.schema.events.base import open_envelope, open_event
 from libs.schema.ids import lead_key
 from libs.schema.runtime.db import Connection
 from services.replies.deps import Deps
@@ -19,10 +17,12 @@ from tests.contract.replies_world import (
     complaint,
     delivery_report,
     make_office,
+    outcome_of,
     replies,
     reply,
     send,
     store,
+    told,
 )
 from tests.support import PEPPER, make_campaign, make_inbox, make_lead
 
@@ -44,17 +44,6 @@ async def deps(database: str) -> AsyncIterator[Deps]:
 async def another_mailbox(owner: Connection, office: Office) -> Office:
     """The same team's and campaign's second mailbox."""
     return msgspec.structs.replace(office, inbox=await make_inbox(owner, office.team, email="sue@acme.test"))
-
-
-async def outcome_of(owner: Connection, raw_id: Any) -> tuple[str, dict[str, Any]]:
-    row = await owner.fetchrow("SELECT outcome, outcome_detail FROM inbound_raw WHERE id = $1", raw_id)
-    assert row is not None
-    return row["outcome"], row["outcome_detail"]
-
-
-async def told(owner: Connection) -> list[Any]:
-    rows = await owner.fetch("SELECT body FROM event_log ORDER BY position")
-    return [open_event(open_envelope(row["body"])) for row in rows]
 
 
 async def stopped(owner: Connection) -> set[tuple[bytes, str]]:

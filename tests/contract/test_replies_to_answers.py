@@ -1,12 +1,10 @@
 """What comes back to an answer by hand: a reply, a report, an opt-out; about its own recipient, in its lead's talk."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 import pytest
 
-from libs.schema.events.base import open_envelope, open_event
 from libs.schema.events.email import BounceHard
 from libs.schema.events.reply import ReplyReceived
 from libs.schema.ids import answer_send_id, lead_key, message_id
@@ -24,6 +22,7 @@ from tests.contract.replies_world import (
     reply,
     send,
     store,
+    told,
 )
 from tests.support import PEPPER, SECRET_KEY
 
@@ -67,11 +66,6 @@ async def answer(owner: Connection, office: Office) -> Sent:
     await owner.execute(ANSWER, first.id, send_id, ours, COLLEAGUE)
     await owner.execute(LEDGER, first.id, send_id, ours, lead_key(PEPPER, COLLEAGUE))
     return msgspec.structs.replace(first, id=send_id, message_id=ours)
-
-
-async def told(owner: Connection) -> list[Any]:
-    bodies = await owner.fetch("SELECT body FROM event_log ORDER BY position")
-    return [open_event(open_envelope(row["body"])) for row in bodies]
 
 
 async def suppressed(owner: Connection) -> list[tuple[str, str]]:

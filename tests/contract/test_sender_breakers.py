@@ -8,20 +8,17 @@ from uuid import UUID
 import pytest
 
 from deploy.local.ca import Certificates, certificates
-from libs.schema.events import open_envelope
-from libs.schema.events.base import Event, seal
 from libs.schema.events.campaign import CampaignCircuitClosed, CampaignCircuitOpened
 from libs.schema.events.email import BounceHard, EmailComplained
 from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxConnected
 from libs.schema.events.lead import LeadHeld
 from libs.schema.runtime.clock import new_id
-from libs.schema.runtime.db import Connection, transaction
-from services.sender.app import HEARS
+from libs.schema.runtime.db import Connection
 from services.sender.jobs.breakers import turn_breakers
 from services.sender.jobs.send import claim_some
 from services.sender.rules.reputation import PROBES
 from tests.scripted_smtp import DROP
-from tests.sender_world import MONDAY, World, sender_world
+from tests.sender_world import MONDAY, World, hear, sender_world
 from tests.support import insert, make_list
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -43,12 +40,6 @@ async def world(database: str, owner: Connection, pem: Certificates) -> AsyncIte
 async def six(database: str, owner: Connection, pem: Certificates) -> AsyncIterator[World]:
     async with sender_world(database, owner, pem, inboxes=6) as world:
         yield world
-
-
-async def hear(world: World, event: Event) -> None:
-    body = seal(event, event_id=new_id(), team_id=world.team.id, time=world.clock.now(), by="test")
-    async with transaction(world.deps.pool) as tx:
-        await HEARS[type(event)](world.deps, tx, open_envelope(body), event)
 
 
 async def breakers(world: World) -> list[str]:

@@ -9,17 +9,14 @@ import msgspec
 import pytest
 
 from deploy.local.ca import Certificates, certificates
-from libs.schema.events import open_envelope
-from libs.schema.events.base import Event, seal
 from libs.schema.events.email import BounceSoft, EmailConfirmed, EmailDelivered
 from libs.schema.events.lead import LeadStopped
 from libs.schema.events.reply import ReplyReceived
 from libs.schema.runtime.clock import new_id
-from libs.schema.runtime.db import Connection, transaction
-from services.sender.app import HEARS
+from libs.schema.runtime.db import Connection
 from services.sender.jobs.mend import settle_unknown, tell_delivered
 from tests.scripted_smtp import DROP
-from tests.sender_world import MONDAY, World, sender_world
+from tests.sender_world import MONDAY, World, hear, sender_world
 from tests.support import Step, insert
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -34,12 +31,6 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 async def world(database: str, owner: Connection, pem: Certificates) -> AsyncIterator[World]:
     async with sender_world(database, owner, pem) as world:
         yield world
-
-
-async def hear(world: World, event: Event) -> None:
-    body = seal(event, event_id=new_id(), team_id=world.team.id, time=world.clock.now(), by="test")
-    async with transaction(world.deps.pool) as tx:
-        await HEARS[type(event)](world.deps, tx, open_envelope(body), event)
 
 
 async def last_mail(world: World) -> dict[str, Any]:

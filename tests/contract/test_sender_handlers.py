@@ -10,18 +10,16 @@ import msgspec
 import pytest
 
 from deploy.local.ca import Certificates, certificates
-from libs.schema.events import open_envelope
-from libs.schema.events.base import Event, seal
+from libs.schema.events.base import Event
 from libs.schema.events.campaign import CampaignArchived
 from libs.schema.events.email import BounceHard, EmailClicked, EmailConfirmed, EmailOpened
 from libs.schema.events.lead import LeadMarked, LeadUnsubscribed
 from libs.schema.events.reply import Intent, ReplyClassified, ReplyReceived
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection, transaction
-from services.sender.app import HEARS
 from services.sender.queries.settle import Settlement, accept_claim
 from tests.scripted_smtp import DROP
-from tests.sender_world import MONDAY, World, sender_world
+from tests.sender_world import MONDAY, World, hear, sender_world
 from tests.support import Lead, Step, insert
 
 HOUR = timedelta(hours=1)
@@ -38,13 +36,6 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 async def world(database: str, owner: Connection, pem: Certificates) -> AsyncIterator[World]:
     async with sender_world(database, owner, pem) as world:
         yield world
-
-
-async def hear(world: World, event: Event) -> None:
-    """The handler's part of a delivery, in a transaction of its own."""
-    body = seal(event, event_id=new_id(), team_id=world.team.id, time=world.clock.now(), by="test")
-    async with transaction(world.deps.pool) as tx:
-        await HEARS[type(event)](world.deps, tx, open_envelope(body), event)
 
 
 async def stop_row(world: World, lead: Lead, reason: str) -> None:
