@@ -118,11 +118,11 @@ def languages_of(words: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return likely, tuple(ranked[len(likely) :])
 
 
-def _counted(words: Iterable[str], languages_of: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+def _counted(words: Iterable[str], vocabulary: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     """How many of the words each language has."""
     known: dict[str, int] = {}
     for word in words:
-        for language in languages_of.get(word, ()):
+        for language in vocabulary.get(word, ()):
             known[language] = known.get(language, 0) + 1
     return known
 
