@@ -21,10 +21,9 @@ from services.replies.outcomes import Outcome, Sorting, ignored
 from services.replies.queries import effects as rows
 from services.replies.queries import sent
 from services.replies.queries.sent import SentEmail
-from services.replies.rules.inspection import Inbound, classify
+from services.replies.rules.inspection import Inbound, classify, own_words
 from services.replies.rules.intent import MODEL, Reading
 from services.replies.rules.match import Match
-from services.replies.rules.text import new_text
 
 # The columns' sizes (seed §6.3), and as much of a body as is worth showing.
 MAX_ID_CHARS, MAX_SUBJECT_CHARS, MAX_PREVIEW_CHARS, MAX_NAME_CHARS, MAX_BODY_CHARS = 255, 500, 500, 255, 100_000
@@ -145,7 +144,7 @@ async def _sort_unmatched(at: Sorting, inbound: Inbound, leads: list[str]) -> Ou
         "from": inbound.sender.address[:MAX_NAME_CHARS],
         "from_name": inbound.sender.name[:MAX_NAME_CHARS] or None,
         "subject": inbound.subject[:MAX_SUBJECT_CHARS],
-        "preview": new_text(inbound.body, writer=inbound.sender.name)[:MAX_PREVIEW_CHARS],
+        "preview": inbound.text[:MAX_PREVIEW_CHARS],
         "text": inbound.body[:MAX_SHOWN_CHARS],
         "intent": reading.intent,
         "confidence": reading.confidence,
@@ -188,7 +187,7 @@ def _row(at: Sorting, answer: Answer) -> rows.NewReply:
         from_name=inbound.sender.name[:MAX_NAME_CHARS] or None,
         subject=inbound.subject[:MAX_SUBJECT_CHARS],
         body_text=inbound.body[:MAX_BODY_CHARS],
-        body_preview=new_text(inbound.body, ours, inbound.sender.name)[:MAX_PREVIEW_CHARS],
+        body_preview=own_words(inbound, ours)[:MAX_PREVIEW_CHARS],
         intent=answer.reading.intent,
         intent_confidence=answer.reading.confidence,
         intent_model=MODEL,

@@ -91,13 +91,18 @@ def _read(message: Message, received_on: date | None) -> Inbound:
     )
 
 
+def own_words(inbound: Inbound, ours: str = "") -> str:
+    """What its writer wrote, without quotes and signature; `ours` is the text of the email that it answers."""
+    return new_text(inbound.body, ours, inbound.sender.name) if ours else inbound.text
+
+
 def classify(inbound: Inbound, ours: str = "") -> Reading:
     """The intent of a reply or an automatic answer; `ours` is the text of the email that it answers."""
     if inbound.auto:
         return Reading(intent=inbound.auto.intent, confidence=inbound.auto.confidence)
     if _asks_by_subject(inbound.headers, inbound.body):
         return Reading(intent="unsubscribe", confidence=0.97)
-    return read_intent(new_text(inbound.body, ours, inbound.sender.name) if ours else inbound.text)
+    return read_intent(own_words(inbound, ours))
 
 
 def inspect(raw: bytes) -> Inspection:
