@@ -33,7 +33,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 async def world(database: str, owner: Connection, pem: Certificates) -> AsyncIterator[World]:
-    async with sender_world(database, owner, pem, inboxes=6, smtp_dot_timeout_s=0.4) as world:
+    async with sender_world(database, owner, pem, inboxes=6) as world:
         yield world
 
 
