@@ -114,7 +114,8 @@ async def team_day(tx: Tx, team_id: UUID, now: datetime) -> TeamDay:
 PLANNED_INBOXES = """
 SELECT i.id, i.email, i.from_name, i.provider::text AS provider,
     CASE WHEN i.status = 'active' AND i.oauth_expires_at <= clock_timestamp() THEN 'token_expired'
-        WHEN i.status = 'error' AND i.imap_refused IS NOT NULL THEN 'replies_unread'
+        WHEN i.status = 'error' AND coalesce(i.imap_refused, i.imap_unreachable_since::text) IS NOT NULL
+            THEN 'replies_unread'
         ELSE i.status::text END AS status,
     i.deleted_at IS NOT NULL AS archived, CASE WHEN i.health_known THEN i.health_score END AS health_score,
     b.kind AS circuit, b.retry_at AS circuit_retry_at, s.daily_send_limit, s.hourly_limit, s.min_delay_seconds,

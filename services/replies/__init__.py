@@ -4,7 +4,8 @@ A reply, bounce, complaint or opt-out stops the person's sequences in the transa
 barrier lock. Never changes a mailbox (no flag, not even Seen), and never answers a message.
 
 Owns:
-- `inbound_raw`, `imap_cursor`, `replies`, `inboxes.last_reply_checked_at`, `inboxes.imap_refused`
+- `inbound_raw`, `imap_cursor`, `replies`, `inboxes.last_reply_checked_at`, `imap_refused` and
+  `imap_unreachable_since` of `inboxes`
 - inserts `lead_stop`, `suppression_list`
 - people mark its rows through the API: replies as read, archived, looked at; unmatched messages as put away
 
@@ -17,5 +18,5 @@ Tells:
 - `reply.received`, `reply.classified` (a person's word, or a plugged-in model's), `lead.unsubscribed` (method "reply")
 - `bounce.hard`, `bounce.soft`, `bounce.blocked` (source "dsn")
 - `email.complained`, `email.confirmed`
-- `inbox.disconnected` when a mailbox refuses every login, and `inbox.connected` when it lets us in again
+- `inbox.disconnected` when a mailbox cannot be read, and `inbox.connected` when it can be again
 """

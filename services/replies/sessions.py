@@ -123,6 +123,10 @@ class Sessions:
         growing = min(FIRST_PAUSE_S * 2 ** min(self._failures[inbox_id] - 1, 10), LONGEST_PAUSE_S)
         return await self._pause(inbox_id, REFUSED_PAUSE_S if refused else growing)
 
+    def failures(self, inbox_id: UUID) -> int:
+        """How many attempts have failed since one went well."""
+        return self._failures[inbox_id]
+
     def refusals(self, inbox_id: UUID) -> int:
         """How many logins the mailbox's server has refused since one went well or `despair` was told."""
         return self._refusals[inbox_id]

@@ -39,7 +39,7 @@ SHARED = {
         "status", "status_reason", "paused_at", "circuit_state", "circuit_failure_count", "circuit_last_failure_at",
         "last_sent_at",
     },
-    ("inboxes", "replies"): {"last_reply_checked_at", "imap_refused"},
+    ("inboxes", "replies"): {"last_reply_checked_at", "imap_refused", "imap_unreachable_since"},
     ("inboxes", "analytics"): {
         "health_score", "health_known", "bounce_rate_7d", "open_rate_7d", "reply_rate_7d", "sent_today",
         "sent_this_week", "sent_total", "counters_date",

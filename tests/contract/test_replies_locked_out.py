@@ -15,7 +15,7 @@ from libs.schema.runtime.db import Connection, transaction
 from libs.schema.runtime.outbox import record
 from libs.schema.secrets import seal_secret
 from services.replies.deps import Deps
-from services.replies.jobs.poll import poll
+from services.replies.jobs.poll import FAILURES, poll
 from services.sender.app import HEARS
 from tests.contract.bad_imap import BadServer
 from tests.contract.replies_world import PASSWORD, make_office, replies
@@ -242,6 +242,52 @@ async def test_a_token_that_is_refused_again_and_again_is_told_of_once_also_when
     assert await poll(platform.replies)
     assert await platform.tell() == ["inbox.connected"]
     assert await platform.status() == ("active", None)
+
+
+async def test_a_server_that_cannot_be_reached_stops_its_mailbox_until_it_is_read_again(platform: Platform) -> None:
+    world = platform.sender
+    await world.leads("bob")
+    await world.campaign()
+    port = platform.imap.port
+    await platform.change(imap_port=await _nobodys_port())
+    for _ in range(FAILURES - 1):
+        assert not await poll(platform.replies)
+    assert await platform.tell() == []
+    assert not await poll(platform.replies)
+    assert await platform.tell() == ["inbox.disconnected"]
+    status, why = await platform.status()
+    assert (status, why.startswith("replies cannot be read: no connection (")) == ("error", True)
+    await world.go_on(3 * HOUR, step=10 * MINUTE)
+    assert world.recipients() == []
+    held = [event for event in await world.events("lead.held") if isinstance(event, LeadHeld)]
+    assert {(event.gate, event.value) for event in held} == {("inbox", "replies_unread")}
+    for _ in range(2 * FAILURES):
+        assert not await poll(platform.replies)
+    assert await platform.tell() == []  # it is asked on, and told of once
+    await platform.change(imap_port=port)
+    assert await poll(platform.replies)
+    assert await platform.tell() == ["inbox.connected"]
+    assert await platform.status() == ("active", None)
+    await world.go_on(HOUR, step=10 * MINUTE)
+    assert world.recipients() == ["bob@lead.test"]
+
+
+async def test_a_mailbox_that_lets_us_in_and_cannot_be_read_is_shut_too(platform: Platform) -> None:
+    platform.imap.script["EXAMINE"] = b"{tag} NO [SERVERBUG] the index is broken\r\n"
+    for told in (["inbox.disconnected"], []):
+        for _ in range(FAILURES):
+            assert not await poll(platform.replies)
+        assert await platform.tell() == told
+    assert (await platform.status())[0] == "error"
+    platform.imap.script.clear()
+    assert await poll(platform.replies)
+    assert await platform.tell() == ["inbox.connected"]
+
+
+async def _nobodys_port() -> int:
+    """A port that was free just now."""
+    async with BadServer().running() as server:
+        return server.port
 
 
 async def _renewed_by_api(platform: Platform) -> None:

@@ -11,9 +11,11 @@ ALTER TABLE inboxes
         || coalesce(oauth_access_token, imap_password, smtp_password, '')
     )) STORED,
     -- The way in that its server has refused again and again; NULL: none since the last login that went well.
-    ADD COLUMN imap_refused TEXT;
+    ADD COLUMN imap_refused TEXT,
+    -- Since when every attempt to read it has failed otherwise, as far as that was told; NULL: none since it was read.
+    ADD COLUMN imap_unreachable_since TIMESTAMPTZ;
 
-GRANT SELECT (imap_way, imap_refused) ON inboxes TO coldstream_service;
--- Explanations name it.
-GRANT SELECT (imap_refused) ON inboxes TO coldstream_api, coldstream_tenant;
-GRANT UPDATE (imap_refused) ON inboxes TO coldstream_replies;
+GRANT SELECT (imap_way, imap_refused, imap_unreachable_since) ON inboxes TO coldstream_service;
+-- Explanations name them.
+GRANT SELECT (imap_refused, imap_unreachable_since) ON inboxes TO coldstream_api, coldstream_tenant;
+GRANT UPDATE (imap_refused, imap_unreachable_since) ON inboxes TO coldstream_replies;

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected
-from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, transaction
+from libs.schema.runtime.db import ACQUIRE_TIMEOUT_S, Tx, transaction
 from libs.schema.runtime.network import ForbiddenAddressError
 from libs.schema.runtime.outbox import record
 from libs.schema.secrets import SecretError, open_secret
@@ -29,6 +29,8 @@ MAX_BYTES_PER_POLL = 64 * 1_048_576
 LOOK_BACK = timedelta(days=3)
 # Refused logins after which nobody believes any more that it was the server's bad hour.
 REFUSALS = 3
+# Any failures in a row after which that is told; with their pauses they take about five minutes (field.md 2, row 12).
+FAILURES = 7
 # INBOX last, so that it is open, and may call, until the next poll.
 _ROLES: tuple[imap.Role, ...] = ("Junk", "Sent", "INBOX")
 
@@ -62,8 +64,6 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
         session = await deps.sessions.enter(inbox, partial(account_of, deps.settings.secret_key, inbox))
         if session is None:
             return False
-        if inbox.was_refused:
-            await _welcome(deps, inbox)
         # Where another process has read on since, some messages come again, and are known.
         cursors = {cursor.folder: cursor for cursor in inbox.cursors}
         roles: list[imap.Role] = [role for role in _ROLES if role in session.folders]
@@ -75,6 +75,8 @@ async def poll_inbox(deps: Deps, inbox: DueInbox) -> bool:
         deps.sessions.forget(inbox.id)
         raise
     await deps.sessions.leave(inbox.id)
+    if inbox.was_shut:
+        await _welcome(deps, inbox)
     if all(complete):
         async with deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             await mailboxes.mark_checked(connection, inbox.id, asked_at)
@@ -99,25 +101,32 @@ def account_of(secret_key: bytes, inbox: DueInbox) -> imap.Account:
 
 
 async def _fail(deps: Deps, inbox: DueInbox, error: Exception) -> None:
-    """Ends the session; after REFUSALS refused logins the platform is told that the mailbox cannot be read."""
+    """Ends the session; after REFUSALS refused logins, or FAILURES of any kind, the platform is told of it."""
     refused = isinstance(error, imap.LoginRefusedError)
     pause_s = await deps.sessions.fail(inbox.id, refused=refused)
     deps.log.warning(
         "inbox.unreachable", inbox_id=str(inbox.id), reason=str(error), refused=refused, pause_s=round(pause_s)
     )
-    if not isinstance(error, imap.LoginRefusedError) or deps.sessions.refusals(inbox.id) < REFUSALS:
-        return
-    async with transaction(deps.pool) as tx:
-        if await mailboxes.mark_refused(tx, inbox.id, inbox.way):
-            event = InboxDisconnected(inbox_id=inbox.id, reason=f"replies cannot be read: {error.mend}")
-            await record(tx, inbox.team_id, event, by="replies", at=deps.clock.now())
-    await deps.sessions.despair(inbox.id)
+    if isinstance(error, imap.LoginRefusedError) and deps.sessions.refusals(inbox.id) >= REFUSALS:
+        async with transaction(deps.pool) as tx:
+            if await mailboxes.mark_refused(tx, inbox.id, inbox.way):
+                await _tell_shut(deps, tx, inbox, error.mend)
+        await deps.sessions.despair(inbox.id)
+    elif not refused and deps.sessions.failures(inbox.id) % FAILURES == 0:
+        async with transaction(deps.pool) as tx:
+            if await mailboxes.mark_unreachable(tx, inbox.id, inbox.way, deps.clock.now()):
+                await _tell_shut(deps, tx, inbox, str(error))
+
+
+async def _tell_shut(deps: Deps, tx: Tx, inbox: DueInbox, why: str) -> None:
+    event = InboxDisconnected(inbox_id=inbox.id, reason=f"replies cannot be read: {why}")
+    await record(tx, inbox.team_id, event, by="replies", at=deps.clock.now())
 
 
 async def _welcome(deps: Deps, inbox: DueInbox) -> None:
-    """A mailbox that refused us has let us in: nobody has to renew anything more."""
+    """A mailbox that was shut to us has been read: nobody has to mend anything more."""
     async with transaction(deps.pool) as tx:
-        provider = await mailboxes.clear_refused(tx, inbox.id)
+        provider = await mailboxes.mark_open(tx, inbox.id)
         if provider is not None:
             event = InboxConnected(inbox_id=inbox.id, provider=provider)
             await record(tx, inbox.team_id, event, by="replies", at=deps.clock.now())

@@ -36,7 +36,7 @@ class DueInbox(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     oauth_access_token: str | None = None
     way: str = ""
-    was_refused: bool = False
+    was_shut: bool = False  # and that was told
     cursors: Sequence[Cursor] = ()
 
 
@@ -77,7 +77,8 @@ class NewRaw(msgspec.Struct, frozen=True, kw_only=True):
 DUE_INBOXES = """
 SELECT i.id, i.team_id, i.imap_host AS host, coalesce(i.imap_port, 993) AS port, i.imap_tls AS tls,
     coalesce(i.imap_username, i.smtp_username, i.email) AS username, i.imap_password, i.smtp_password, i.created_at,
-    i.oauth_access_token, i.imap_way AS way, i.imap_refused IS NOT NULL AS was_refused, q.cursors
+    i.oauth_access_token, i.imap_way AS way,
+    coalesce(i.imap_refused, i.imap_unreachable_since::text) IS NOT NULL AS was_shut, q.cursors
 FROM inboxes AS i
 CROSS JOIN LATERAL (
     SELECT extract(epoch FROM $1::timestamptz - greatest(i.created_at, i.last_sent_at, max(c.updated_at))) AS quiet_s,
@@ -135,18 +136,34 @@ async def mark_refused(tx: Tx, inbox_id: UUID, way: str) -> bool:
     return await tx.fetchval(MARK_REFUSED, inbox_id, way) or False
 
 
-CLEAR_REFUSED = """
+MARK_UNREACHABLE = """
 UPDATE inboxes
-SET imap_refused = NULL
+SET imap_unreachable_since = $3
 WHERE id = $1
-    AND imap_refused IS NOT NULL
+    AND imap_way = $2
+    AND (imap_unreachable_since IS NULL OR status IN ('active', 'warming_up'))
+    AND deleted_at IS NULL
+RETURNING TRUE
+"""
+
+
+async def mark_unreachable(tx: Tx, inbox_id: UUID, way: str, since: datetime) -> bool:
+    """Notes that nobody gets in by this way; whether that is news, or somebody has set the mailbox going again."""
+    return await tx.fetchval(MARK_UNREACHABLE, inbox_id, way, since) or False
+
+
+MARK_OPEN = """
+UPDATE inboxes
+SET imap_refused = NULL, imap_unreachable_since = NULL
+WHERE id = $1
+    AND (imap_refused IS NOT NULL OR imap_unreachable_since IS NOT NULL)
 RETURNING CASE WHEN status = 'error' THEN provider::text END
 """
 
 
-async def clear_refused(tx: Tx, inbox_id: UUID) -> str | None:
+async def mark_open(tx: Tx, inbox_id: UUID) -> str | None:
     """Notes that the mailbox lets us in again; the provider's name where it is still shown as broken."""
-    return await tx.fetchval(CLEAR_REFUSED, inbox_id)
+    return await tx.fetchval(MARK_OPEN, inbox_id)
 
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"

@@ -108,14 +108,14 @@ async def disconnect_inbox(tx: Tx, team_id: UUID, inbox_id: UUID, reason: str) -
     await tx.execute(DISCONNECT_INBOX, team_id, inbox_id, reason)
 
 
-# Only while its server still refuses the way in that stands there: a report may come late.
+# Only while the way in that stands there still leads nowhere: a report may come late.
 DISCONNECT_UNREAD_INBOX = """
 UPDATE inboxes AS i
 SET status = 'error', status_reason = $3
 WHERE i.team_id = $1
     AND i.id = $2
     AND i.status IN ('active', 'warming_up')
-    AND i.imap_refused = i.imap_way
+    AND (i.imap_refused = i.imap_way OR i.imap_unreachable_since IS NOT NULL)
     AND i.deleted_at IS NULL
 """
 
