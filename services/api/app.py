@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from libs.schema.runtime.network import tls_context
 from libs.schema.runtime.service import HttpServer, Loop, Runtime, Service, open_runtime
+from services.api.checks import check_domains
 from services.api.dns import Resolver
 from services.api.hits import Hits
 from services.api.jobs import forget_answers, refresh_tokens, resolve_providers
@@ -80,6 +81,7 @@ async def build(settings: ApiSettings) -> Service:
                 name="refresh_tokens", tick=partial(refresh_tokens, runtime, clients_of(settings), endpoints), idle_s=1
             ),
             Loop(name="resolve_providers", tick=partial(resolve_providers, runtime, resolver), idle_s=2),
+            Loop(name="check_domains", tick=partial(check_domains, runtime, resolver), idle_s=2),
             Loop(name="record_hits", tick=hits.record_soon),
         ],
         servers=[

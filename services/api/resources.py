@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from services.api.rules.records.found import Part, Remark
+
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """The base of everything that is shown."""
@@ -32,33 +34,51 @@ class Team(Resource, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class Domain(Resource, frozen=True, kw_only=True):
-    """A sending domain and what its DNS said when it was last checked; before that, `last_checked_at` is null."""
-
-    id: UUID
-    domain: str
-    spf_valid: bool
-    spf_record: str | None
-    dkim_valid: bool
-    dkim_selector: str | None
-    dkim_record: str | None
-    dmarc_valid: bool
-    dmarc_policy: str | None
-    dmarc_record: str | None
-    health_score: int
-    health_known: bool
-    last_checked_at: datetime | None
-    verified_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-
-class DkimRecord(Resource, frozen=True, kw_only=True):
+class DnsRecord(Resource, frozen=True, kw_only=True):
     """What to publish in the DNS; a value above 255 characters is split there into several strings of one record."""
 
     name: str
     value: str
     type: Literal["TXT"] = "TXT"
+
+
+class DomainCheck(Resource, frozen=True, kw_only=True):
+    """What is known of one of a domain's records: `valid` is null while there is no verdict.
+
+    `remarks` say what is wrong with it, or what one should know; `publish` is the exact record that mends it.
+    """
+
+    part: Part
+    valid: bool | None
+    checked_at: datetime | None
+    remarks: list[Remark]
+    publish: DnsRecord | None
+
+
+class Domain(Resource, frozen=True, kw_only=True):
+    """A sending domain and what its DNS says; a verdict is null while there is none, and holds 72 hours of silence.
+
+    `check_asked_at`: when name servers were last asked; `last_checked_at`: when they last answered.
+    """
+
+    id: UUID
+    domain: str
+    spf_valid: bool | None
+    spf_record: str | None
+    dkim_valid: bool | None
+    dkim_selector: str | None
+    dkim_record: str | None
+    dmarc_valid: bool | None
+    dmarc_policy: str | None
+    dmarc_record: str | None
+    checks: list[DomainCheck]
+    health_score: int
+    health_known: bool
+    check_asked_at: datetime | None
+    last_checked_at: datetime | None
+    verified_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
 
 
 class Inbox(Resource, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ BOX = PlannedInbox(
 FIRST = Step(step_id=id_of("one"), step_number=1, subject="Hello {{ first_name }}", body="A word, {{ first_name }}?")
 SECOND = Step(step_id=id_of("two"), step_number=2, subject="", body="Still there?", delay_days=3)
 DOMAIN = SendingDomain(
-    id=id_of("domain"), domain="acme.test", spf_valid=True, dkim_valid=True, dmarc_valid=True, last_checked_at=MONDAY
+    id=id_of("domain"), domain="acme.test", spf_valid=True, dkim_valid=True, dmarc_valid=True
 )
 SOUND = Plan(
     id=id_of("campaign"),
@@ -143,7 +143,7 @@ def test_what_harms_is_a_warning_and_does_not_refuse(changes: dict[str, Any], co
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"domains": [msgspec.structs.replace(DOMAIN, last_checked_at=None)]}, "domain_unchecked"),
+        ({"domains": [msgspec.structs.replace(DOMAIN, dmarc_valid=None)]}, "domain_unchecked"),
         ({"steps": [FIRST, msgspec.structs.replace(SECOND, delay_days=1)]}, "short_delay"),
         ({"lead_count": 500}, "not_all_leads"),
     ],

@@ -136,22 +136,23 @@ def _named(window: Window) -> str:
 
 
 def _of_domains(plan: Plan) -> Iterator[Finding]:
-    unchecked = [domain for domain in plan.domains if domain.last_checked_at is None]
+    """What nobody could say yet is no fault; what the DNS says is one, in its words."""
+    unchecked = [domain for domain in plan.domains if domain.unknown]
     if unchecked:
-        names = ", ".join(domain.domain for domain in unchecked[:3])
+        names = ", ".join(f"{domain.domain} ({', '.join(domain.unknown)})" for domain in unchecked[:3])
         yield about(
             "notice",
             "domain_unchecked",
-            f"the DNS of {names} has not been looked up yet: SPF, DKIM or DMARC may be missing",
-            "wait for the look-up, or check the records by hand",
+            f"of {len(unchecked)} sending domains it is not known yet what their DNS says: {names}",
+            "wait for the look-up, or see what keeps it in the checks of GET /v1/domains/{domain_id}",
             [domain.id for domain in unchecked],
         )
     for domain in plan.domains:
-        parts = {"SPF": domain.spf_valid, "DKIM": domain.dkim_valid, "DMARC": domain.dmarc_valid}
-        bad = [name for name, valid in parts.items() if not valid]
-        if bad and domain.last_checked_at is not None:
-            detail = f"{domain.domain} has no valid {' and no valid '.join(bad)}: large providers refuse such mail"
-            yield about("warning", "domain_unauthenticated", detail, "publish the missing records", [domain.id])
+        if domain.failing:
+            said = "; ".join(f"{part}: {domain.said_of(part)}" for part in domain.failing)
+            detail = f"large providers refuse mail from {domain.domain}, which is not authenticated. {said}"
+            mend = "publish the records that GET /v1/domains/{domain_id} names"
+            yield about("warning", "domain_unauthenticated", detail, mend, [domain.id])
 
 
 def _of_texts(plan: Plan) -> Iterator[Finding]:

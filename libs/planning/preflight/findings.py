@@ -32,15 +32,38 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     examples: list[UUID] = []
 
 
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a domain's record, in words."""
+
+    detail: str
+
+
 class SendingDomain(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain that the campaign writes from, as its DNS was when it was last looked up."""
+    """A domain that the campaign writes from, and what is known of its DNS; None: nobody could say."""
 
     id: UUID
     domain: str
-    spf_valid: bool
-    dkim_valid: bool
-    dmarc_valid: bool
-    last_checked_at: datetime | None
+    spf_valid: bool | None
+    dkim_valid: bool | None
+    dmarc_valid: bool | None
+    check_remarks: dict[str, list[Fault]] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """Which records the DNS lacks."""
+        return [part for part, valid in self._verdicts().items() if valid is False]
+
+    @property
+    def unknown(self) -> list[str]:
+        """Of which records nobody could say yet whether they are there."""
+        return [part for part, valid in self._verdicts().items() if valid is None]
+
+    def _verdicts(self) -> dict[str, bool | None]:
+        return {"SPF": self.spf_valid, "DKIM": self.dkim_valid, "DMARC": self.dmarc_valid}
+
+    def said_of(self, part: str) -> str:
+        """What is wrong with the record."""
+        return ", ".join(fault.detail for fault in self.check_remarks.get(part.lower(), []))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

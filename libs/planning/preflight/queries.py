@@ -42,7 +42,10 @@ WHERE s.team_id = $1
 ORDER BY s.step_number
 """
 SENDING_DOMAINS = """
-SELECT DISTINCT d.id, d.domain, d.spf_valid, d.dkim_valid, d.dmarc_valid, d.last_checked_at
+SELECT DISTINCT d.id, d.domain, d.check_remarks,
+    CASE WHEN d.spf_checked_at IS NOT NULL THEN d.spf_valid END AS spf_valid,
+    CASE WHEN d.dkim_checked_at IS NOT NULL THEN d.dkim_valid END AS dkim_valid,
+    CASE WHEN d.dmarc_checked_at IS NOT NULL THEN d.dmarc_valid END AS dmarc_valid
 FROM campaign_inboxes AS ci
 JOIN inboxes AS i ON i.id = ci.inbox_id
 JOIN domains AS d ON d.id = i.domain_id

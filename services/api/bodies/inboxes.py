@@ -1,4 +1,4 @@
-"""Bodies of teams, domains and inboxes."""
+"""Bodies of teams and inboxes."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,11 +8,9 @@ from services.api.bodies.fields import (
     Address,
     Body,
     Days,
-    DomainName,
     Flag,
     Host,
     Instant,
-    Line100,
     Line255,
     Line500,
     Login,
@@ -57,13 +55,6 @@ class TeamPatch(Body):
     physical_address: Passage = None
     company_name: Line255 = None
     settings: TeamSettings = unchanged()
-
-
-class DomainIn(Body):
-    """A domain that the team sends from."""
-
-    domain: DomainName
-    dkim_selector: Line100 = None
 
 
 class InboxSettingsPatch(Body):

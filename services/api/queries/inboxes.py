@@ -1,4 +1,4 @@
-"""SQL of domains, inboxes and their settings; passwords go in sealed and never come back."""
+"""SQL of inboxes and their settings; passwords go in sealed and never come back."""
 
 from datetime import datetime
 from typing import Any
@@ -7,50 +7,7 @@ from uuid import UUID
 import msgspec
 
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
-from services.api.resources import Domain, Inbox, InboxSettings
-
-LIST_DOMAINS = """
-SELECT id, domain, spf_valid, spf_record, dkim_valid, dkim_selector, dkim_record, dmarc_valid, dmarc_policy,
-    dmarc_record, health_score, health_known, last_checked_at, verified_at, created_at, updated_at
-FROM domains
-WHERE team_id = $1
-    AND ($2::uuid IS NULL OR id = $2)
-    AND ($3::uuid IS NULL OR id < $3)
-ORDER BY id DESC
-LIMIT $4
-"""
-
-
-async def list_domains(tx: Tx, team_id: UUID, before: UUID | None, limit: int) -> list[Domain]:
-    """The team's domains, newest first, those after the given one."""
-    return await fetch_all(tx, Domain, LIST_DOMAINS, team_id, None, before, limit)
-
-
-async def get_domain(tx: Tx, team_id: UUID, domain_id: UUID) -> Domain | None:
-    """One domain of the team."""
-    return await fetch_one(tx, Domain, LIST_DOMAINS, team_id, domain_id, None, 1)
-
-
-ADD_DOMAIN = """
-INSERT INTO domains (id, team_id, domain, dkim_selector, created_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (team_id, domain) DO NOTHING
-"""
-FIND_DOMAIN = """
-SELECT id
-FROM domains
-WHERE team_id = $1
-    AND domain = $2
-"""
-
-
-async def find_or_add_domain(  # noqa: PLR0913, PLR0917  the row has that many facts
-    tx: Tx, team_id: UUID, domain: str, new_id: UUID, at: datetime, dkim_selector: str | None = None
-) -> UUID:
-    """The id of the team's domain, made under `new_id` where it is not there yet."""
-    await tx.execute(ADD_DOMAIN, new_id, team_id, domain, dkim_selector, at)
-    return await tx.fetchval(FIND_DOMAIN, team_id, domain)
-
+from services.api.resources import Inbox, InboxSettings
 
 LIST_INBOXES = """
 SELECT id, domain_id, email, from_name, provider, status, status_reason, paused_at, smtp_host, smtp_port,

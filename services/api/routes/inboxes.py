@@ -1,4 +1,4 @@
-"""Domains and inboxes: connecting mailboxes, how much and when they send, pausing them by hand."""
+"""Inboxes: connecting mailboxes, how much and when they send, pausing them by hand."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -9,15 +9,15 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected, InboxPaused, InboxResumed
-from services.api.bodies.inboxes import DomainIn, InboxIn, InboxPatch, InboxSettingsPatch
+from services.api.bodies.inboxes import InboxIn, InboxPatch, InboxSettingsPatch
 from services.api.commands import tell
 from services.api.credentials import renew, sealed
 from services.api.listing import id_in, page
 from services.api.mailservers import check_new, check_patch, with_known_hosts
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from services.api.problems import Problem, not_found, refused
-from services.api.queries import inboxes, teams
-from services.api.resources import Accepted, Domain, Inbox, InboxSettings, Page
+from services.api.queries import domains, inboxes, teams
+from services.api.resources import Accepted, Inbox, InboxSettings, Page
 from services.api.responses import answer, nothing, problems, shows
 from services.api.routing import Here, Scope, ScopedRoute, first, needs
 from services.api.rules import windows
@@ -31,31 +31,6 @@ DEFAULT_MIN_DELAY_S = 300
 DEFAULT_MAX_DELAY_S = 600
 
 InboxStatus = Literal["active", "paused", "error", "warming_up", "banned"]
-
-
-@router.get("/domains", responses=shows(Page[Domain]), openapi_extra=needs("inboxes:read"))
-async def list_domains(at: Here, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> Response:
-    """The team's sending domains, newest first."""
-
-    async def fetch(before: list[str] | None, count: int) -> list[Domain]:
-        return await inboxes.list_domains(at.tx, at.team_id, id_in(before), count)
-
-    return answer(await page(at, "domains", cursor, limit, fetch, lambda row: [str(row.id)]))
-
-
-@router.post("/domains", status_code=201, responses=shows(Domain, 201), openapi_extra=needs("inboxes:write"))
-async def add_domain(body: DomainIn, at: Here) -> Response:
-    """Adds a sending domain; one that is there already is answered as it is."""
-    domain_id = await inboxes.find_or_add_domain(
-        at.tx, at.team_id, body.domain, at.runtime.new_id(), at.now, body.dkim_selector
-    )
-    return answer(await _domain(at, domain_id), 201, location=f"/v1/domains/{domain_id}")
-
-
-@router.get("/domains/{domain_id}", responses=shows(Domain), openapi_extra=needs("inboxes:read"))
-async def get_domain(domain_id: UUID, at: Here) -> Response:
-    """One domain."""
-    return answer(await _domain(at, domain_id))
 
 
 @router.get("/inboxes", responses=shows(Page[Inbox]), openapi_extra=needs("inboxes:read"))
@@ -167,13 +142,6 @@ async def resume_inbox(inbox_id: UUID, at: Here) -> Response:
     return answer(Accepted(id=inbox_id, event_id=event_id, status="active"), 202)
 
 
-async def _domain(at: Scope, domain_id: UUID) -> Domain:
-    domain = await inboxes.get_domain(at.tx, at.team_id, domain_id)
-    if domain is None:
-        raise not_found("domain", parameter="domain_id")
-    return domain
-
-
 async def _inbox(at: Scope, inbox_id: UUID) -> Inbox:
     inbox = await inboxes.get_inbox(at.tx, at.team_id, inbox_id)
     if inbox is None:
@@ -215,7 +183,7 @@ async def _new_inbox(at: Scope, body: InboxIn, inbox_id: UUID) -> inboxes.NewInb
     return inboxes.NewInbox(
         id=inbox_id,
         team_id=at.team_id,
-        domain_id=await inboxes.find_or_add_domain(at.tx, at.team_id, domain, at.runtime.new_id(), at.now),
+        domain_id=await domains.find_or_add_domain(at.tx, at.team_id, domain, at.runtime.new_id(), at.now),
         email=body.email,
         from_name=body.from_name,
         smtp_username=body.smtp_username or body.email,
