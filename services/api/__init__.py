@@ -8,8 +8,9 @@ Owns:  teams, users, team_members, invitation, api_keys, domains, inboxes (ident
 Reads: emails, send_ledger, replies, inbound_raw, job_queue, daily_stats, event_log, projection_offset, every counter.
 Hears: nothing; it reads rows.
 Tells: campaign.scheduled, activated, paused, resumed, changed, archived; lead.imported, suppressed, unsubscribed,
-       marked; inbox.connected, disconnected, paused, resumed; email.opened, clicked.
-Asks:  the providers' token endpoints for access tokens, name servers for recipients' providers, in jobs.
+       marked; inbox.connected, disconnected, paused, resumed; domain.checked; email.opened, clicked.
+Asks:  the providers' token endpoints for access tokens, name servers for recipients' providers and for what sending
+       domains publish, in jobs.
 
 A request is one transaction under row level security, and its events are in it. It never sends, polls or counts.
 Outgoing webhooks are a second process (api/webhooks).

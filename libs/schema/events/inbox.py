@@ -86,7 +86,7 @@ class InboxHealthChanged(InboxEvent, frozen=True, kw_only=True):
 
 
 class DomainChecked(Event, frozen=True, kw_only=True):
-    """A domain's DNS was looked up; None means that the look-up failed, which is no verdict."""
+    """What a domain's DNS says has changed; None: nobody can say, which is no verdict. Nothing is told of the same again."""
 
     TYPE: ClassVar[str] = "domain.checked"
     AGGREGATE: ClassVar[str] = "domain"
