@@ -86,7 +86,7 @@ class InboxHealthChanged(InboxEvent, frozen=True, kw_only=True):
 
 
 class DomainChecked(Event, frozen=True, kw_only=True):
-    """What a domain's DNS says has changed; None: nobody can say, which is no verdict. Nothing is told of the same again."""
+    """What a domain's DNS says is new: it is told once. None: nobody can say, which is no verdict."""
 
     TYPE: ClassVar[str] = "domain.checked"
     AGGREGATE: ClassVar[str] = "domain"
