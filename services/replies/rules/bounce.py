@@ -15,6 +15,7 @@ from services.replies.rules.notice import (
     is_report,
     notice_of,
     people,
+    read_text,
     returned_headers,
 )
 from services.replies.rules.notification import Notification, read_notification
@@ -51,6 +52,8 @@ _AFTER_DATA = any_of(
 )
 _ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")
 _SMTP_LINE = re.compile(r"(?<![\d.])[45]\d\d(?:[ -]|: )\S")
+# "554 <bob@lead.test>... Host unknown", as sendmail ends what it tells of one recipient.
+_VERDICT_LINE = re.compile(r"^[45]\d\d (?:[45]\.\d{1,3}\.\d{1,3} )?<([^<>\s]{1,320})>\.{3} .{1,500}$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _OF_RECIPIENT = ("original-recipient", "final-recipient", "x-actual-recipient", "x-failed-recipient")
 _GROUP_STARTS = frozenset({"original-recipient", "final-recipient", "action"})
@@ -174,7 +177,7 @@ def _groups(message: Message, *, is_told: bool) -> list[Headers]:
     text = text_of(part) if part else ""
     if not text and is_told:
         text = next(
-            (each for each in map(text_of, message.parts[:MAX_TEXTS]) if "final-recipient:" in each.lower()), ""
+            (each for each in map(read_text, message.parts[:MAX_TEXTS]) if "final-recipient:" in each.lower()), ""
         )
     blocks = _BLANK_LINES.split(text[:MAX_STATUS_CHARS].strip("\n"))
     groups = [group for block in blocks for group in _split_group(parse_headers(block.encode()))]
@@ -246,13 +249,20 @@ def _from_notice(named: list[str], notice: str) -> list[Recipient]:
 
 
 def _spoken_of(named: dict[str, None], notice: str) -> dict[str, str]:
-    """What the notice says of each: of one all of it, of more what stands between his address and the next one's."""
+    """What the notice says of each: of one all of it, of more what stands between his address and the next one's.
+
+    In a transcript of the session it stands above the line that says what became of him.
+    """
     if len(named) == 1:
         return dict.fromkeys(named, notice)
     lower = notice.lower()
     places = sorted((max(lower.find(each), 0), each) for each in named)
     ends = [at for at, _ in places[1:]] + [len(notice)]
-    return {each: notice[at:end] for (at, each), end in zip(places, ends, strict=True)}
+    said = {each: notice[at:end] for (at, each), end in zip(places, ends, strict=True)}
+    verdicts = list(_VERDICT_LINE.finditer(notice))
+    starts = [0, *(verdict.end() for verdict in verdicts)]
+    told = {verdict[1].lower(): notice[start : verdict.end()] for verdict, start in zip(verdicts, starts, strict=False)}
+    return said | {each: words for each, words in told.items() if each in said}
 
 
 def _smtp_words(notice: str, status: str = "") -> str:

@@ -17,8 +17,12 @@ MAX_NOTICE_CHARS = 20_000  # that are read; what a mail system itself has to say
 _RETURNED = frozenset(
     {"message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global", "message/global-headers"}
 )
+_TEXTS = frozenset({"text/plain", "text/html"})
 # Senders that are no persons: first the one that only machines use, then those that also people answer from.
-_DAEMON = re.compile(r"mailer-?daemon|mail[. ]?deliver|delivery (?:sub)?system|mmsc ndr", re.IGNORECASE)
+# Exchange reports from one address name that is the same on every server.
+_DAEMON = re.compile(
+    r"mailer-?daemon|mail[. ]?deliver|delivery (?:sub)?system|mmsc ndr|microsoftexchange329e71", re.IGNORECASE
+)
 _POSTMASTER = any_of(
     r"""
     \b(?:mail)?post_?master\b|(?:system|mail) administrator|mail system|(?:^|<)(?:ndr|bounces?|mdaemon)@
@@ -37,9 +41,11 @@ _SUBJECT = re.compile(
         unzustellbar|zustell|nicht zugestellt|nicht ubermittelt|non remis|non distribu|n'a pas pu etre|echec de
         entregad|devuelto|devolvid|entregue|falha na entrega|mancata consegna|recapit|non consegnat|bezorg
         onbestelbaar|niedostarcz|nie dostarczon|nie mozna dostarczyc|nedoruc|nelze doruc|olevererat
-        (?:inte|ikke|ikkje).{0,20}lever|leverans\w{0,4} misslyck|teslim edileme|ei voitu toimittaa
-        не доставл|недоставл|не удалось достав|ошибка достав
-        メールエラー|配信|配送|送信エラー|送信できま|退信|无法投递|无法送达|未送达|投递失败|投遞失敗
+        no se (?:pudo|puede) entregar|(?:inte|ikke|ikkje).{0,20}lever|leverans\w{0,4} misslyck|teslim edileme
+        iletileme|nelivrat|ei voitu toimittaa|toimitus epaonnist|kezbesit\w{1,10} (?:sikertelen|hiba)
+        не доставл|недоставл|не уда\w{2,4} достав|ошибка достав
+        メールエラー|配信|配送|配達|送信エラー|送信でき|送信失敗|不達|退信|(?:无法|未)(?:投递|送达|传递)
+        (?:投递|投遞|傳遞|寄送)失[败敗]|無法(?:投遞|送達|傳遞|寄送)|배달(?:되지|하지|할 수)|(?:발송|전송) ?실패|반송
         """
     )
 )
@@ -49,13 +55,16 @@ _WORDS = re.compile(
         (?:was|were|be|been|is)(?: not|n't)? (?:able to be )?deliver|could(?: not|n't) (?:be )?deliver
         unable to (?:be )?deliver|able to deliver|deliver(?:y|ing) .{0,60}fail|not deliver|undeliver|fail.{0,20}deliver
         permanent(?:ly)? (?:fatal )?error|returned errors|did not (?:reach|receive)|trouble delivering|user unknown
-        unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed
+        unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed|could(?: not|n't) be sent
+        \b[45]\d\d[ -]#?[45]\.\d{1,3}\.\d|final-recipient ?:
         nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|n'a pas (?:pu )?etre|non remis
         no (?:se )?(?:ha )?(?:pudo|podido|fue)|entregad|nao (?:foi|pode)|entregue|non (?:e stato|puo|sono stati)|recapit
         (?:inte|ikke).{0,20}lever|lever\w{2,8} (?:misslyck|mislyk)|teslim edileme|ei voitu toimittaa
         niet (?:worden )?(?:bezorgd|afgeleverd|besteld)|nie (?:zostala|mogla|mozna|dostarcz)|neb\w+ doruc|nelze doruc
-        не (?:было|может|удалось|доставл)|недоставл|送信できま|配信できま|配信され|届けられ|届きません
-        无法(?:投递|送达|发送)|退信|未能送达
+        fehler bei der \w{0,20}zustellung|echec de (?:la )?(?:remise|livraison|distribution)|iletileme|livrat
+        не (?:было|может|удалось|доставл)|недоставл|(?:送信|配信|配送|配達).{0,10}(?:でき|失敗|され|エラー)
+        届けられ|届きません|(?:无法|未能?)(?:投递|送达|发送|传递)|無法(?:投遞|送達|傳遞|傳送|寄送)|退信
+        (?:배달|전송|발송)(?:되지|하지|할 수| ?실패)|반송
         """
     )
 )
@@ -66,7 +75,7 @@ _FORMULA = any_of(
     ^\W{0,20}(?:the )?following (?:mail|message|recipient|address|e-?mail)
     ^\W{0,20}could not deliver (?:the )?(?:message|mail) to|^\W{0,20}delivery (?:to|of|has failed)
     ^\W{0,20}non-?delivery report|^\W{0,20}failed recipients?|^\W{0,20}unable to deliver (?:the )?(?:mail|message)
-    ^\W{0,20}(?:your|the) (?:e-?mail|mail|message)(?: below| above)?.{0,80}(?:could|was) not (?:be )?delivered
+    ^\W{0,20}(?:your|the|this) (?:e-?mail|mail|message)(?: below| above)?.{0,80}(?:could|was) not (?:be )?delivered
     ^\W{0,20}message from .{0,60}(?:virus|security)|^\W{0,20}votre message n'a pas pu etre delivre
     """
 )
@@ -87,7 +96,8 @@ _QUOTED_FIELD = re.compile(
     r"(?:Received|Return-Path|Message-ID|DKIM-Signature|X-[\w-]{1,60}|From|Date): ?\S", re.IGNORECASE
 )
 _NOT_RECIPIENTS = re.compile(
-    r"^.*(?:mail from|envelope-from|envelope sender|^\s*from:|^from |contact|please send|reply to|message-id).*$",
+    r"^.*(?:mail from|envelope-from|envelope sender|^\s*from:|^from |contact|please send|(?<!in )reply to"
+    r"|message-id).*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _LISTED = re.compile(
@@ -99,6 +109,7 @@ _LINE_HEAD = re.compile(
     r"""^[\s"'<(*>\[]{0,20}(?:[45]\d\d[ <]{1,2})?([^\s<>"'()\[\],;:@]{1,320}@[^\s<>"'()\[\],;:@]{1,255})""",
     re.MULTILINE,
 )
+_REPLY = re.compile(r"^(?:[^:\n]{0,40}: ?)?[45]\d\d[ -](?:[45]\.\d|\D)", re.MULTILINE)  # "Reason: 550 unknown user"
 _X400 = re.compile(r"\b(?:dda:)?smtp=", re.IGNORECASE)  # "c=US;a= ;p=Acme;dda:SMTP=bob@lead.test;"
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "mailerdaemon@")
 
@@ -108,28 +119,31 @@ def returned_headers(message: Message) -> list[Headers]:
     parts = message.parts[:MAX_TEXTS]
     enclosed = [parse_headers(decoded(part).lstrip(b"\r\n")) for part in parts if part.content_type in _RETURNED]
     # A part that begins with the message's own header instead of one of a part's.
-    enclosed += [part.headers for part in parts[1:] if "received" in part.headers and "from" in part.headers]
+    enclosed += [part.headers for part in parts if _is_returned(message, part)]
     if enclosed:
         return enclosed
-    texts = [text_of(part)[:MAX_NOTICE_CHARS] for part in parts if part.content_type == "text/plain"]
+    texts = [read_text(part) for part in parts if part.content_type == "text/plain"]
     quoted = [text if _QUOTED_FIELD.match(text.lstrip()) else _split(text)[1] for text in texts]
     return [_quoted_headers(text) for text in quoted if text]
 
 
 def notice_of(message: Message) -> str:
-    """What the mail system itself wrote: the first text, else the first page, down to the message that it returns."""
-    for kind in ("text/plain", "text/html"):
-        for part in message.parts[:MAX_TEXTS]:
-            text = _text(part) if part.content_type.startswith(kind) else ""
-            if text.strip():
-                return _split(text)[0]
-    return ""
+    """What the mail system itself wrote: the first text or page, down to the message that it returns.
+
+    A part that begins with a message's header is that message, wherever it stands.
+    """
+    own = (part for part in message.parts[:MAX_TEXTS] if not _is_returned(message, part))
+    texts = filter(str.strip, (read_text(part) for part in own if part.content_type in _TEXTS))
+    first = next(texts, "")
+    if len(message.parts) > 1 and _QUOTED_FIELD.match(first.lstrip()):
+        first = next(texts, first)
+    return _split(first)[0]
 
 
 def is_notice(message: Message) -> bool:
     """Whether a mail system wrote it about a failed delivery: it says that it is one, and speaks of a failure."""
     headers = message.headers
-    if "x-failed-recipients" in headers or is_report(message):
+    if "x-failed-recipients" in headers or "x-ms-exchange-message-is-ndr" in headers or is_report(message):
         return True
     sender = headers.first("from")
     by_daemon = bool(_DAEMON.search(sender)) or sender.strip() == "<>"
@@ -153,12 +167,12 @@ def _speaks_of_failure(message: Message) -> bool:
 
 
 def _has_form(message: Message, *, null_path: bool, gives_back: bool) -> bool:
-    """Nobody in particular sent it: then it begins as only machines do, and lists people or encloses the message.
+    """Nobody in particular sent it: then it begins as only machines do, and shows people, a reply or the message.
 
     Without a sender in its envelope one of the two is enough; an absence note has neither.
     """
     notice = notice_of(message)
-    lists = gives_back or bool(_LINE_HEAD.search(notice))
+    lists = gives_back or bool(_LINE_HEAD.search(notice) or _REPLY.search(notice))
     begins = bool(_FORMULA.search(fold(notice.lstrip()[:200])))
     if null_path:
         return begins or (lists and bool(_WORDS.search(fold(notice[:5000]))))
@@ -210,7 +224,13 @@ def _own_addresses(message: Message, returned: list[Headers]) -> set[str]:
     return set(addresses(" ".join(found + [headers.first("from") for headers in returned])))
 
 
-def _text(part: Part) -> str:
+def _is_returned(message: Message, part: Part) -> bool:
+    """Whether the part is a message without its wrapping; the only part of a message has that message's own header."""
+    return part.headers is not message.headers and "received" in part.headers and "from" in part.headers
+
+
+def read_text(part: Part) -> str:
+    """The part's text, of a page what it shows; at most MAX_NOTICE_CHARS."""
     text = text_of(part)
     return (text_from_html(text) if part.content_type == "text/html" else text)[:MAX_NOTICE_CHARS]
 

@@ -243,7 +243,7 @@ def _decode(data: bytes, charset: str) -> str:
 
 def _content_type(headers: Headers) -> tuple[str, dict[str, str]]:
     value = headers.first("content-type")[:MAX_STRUCTURED_CHARS]
-    kind = value.partition(";")[0].strip().lower()
+    kind = next(iter(value.partition(";")[0].split()), "").lower()  # "text/plain charset=…" is met, too
     params: dict[str, str] = {}
     for name, quoted, bare in _PARAMETER.findall(value):
         params.setdefault(name.lower(), quoted or bare)

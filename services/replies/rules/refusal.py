@@ -51,7 +51,8 @@ _EXACT = (
         sender.{0,20}(?:reject|denied|block|invalid)|(?:domain|address) of sender|sender domain|envelope sender|\bbatv\b
         (?:invalid|bad|null|empty|unrout\w+|unresolvable|forged) sender|mail from domain.{0,40}(?:invalid|exist|resolve)
         sender verif|from:? domain is invalid|valid from:|sender (?:is )?(?:not|un)|backscatter|third-party dsn
-        mail from.{0,20}not owned|banned sender|\bdsns? (?:for|not)|emetteur invalide
+        sender(?:'s)? address.{0,20}(?:exist|unknown|not (?:found|(?:a )?valid))|mail from.{0,20}not owned|banned sender
+        \bdsns? (?:for|not)|emetteur invalide|adresse (?:de l'|d')?expediteur
         (?:absender|expediteur|remitente|mittente).{0,30}(?:abgelehnt|gesperrt|unbekannt|inconnu|refuse|desconoc|sconosc)
         """,
     ),
@@ -82,7 +83,7 @@ _EXACT = (
         too many messages on the server|zu ?viele mails|(?:postfach|speicher|konto).{0,40}(?:voll|erschopft)
         boite.{0,40}(?:pleine|saturee)|(?:buzon|casilla|mailbox).{0,40}llen[oa]|casella.{0,40}piena|caixa.{0,40}cheia
         (?:postvak|postbus|mailbox).{0,30}\bvol\b|skrzynk\w{1,4}.{0,40}pe[ln]|przepelnion|ящик.{0,40}(?:полон|полн)
-        schrank\w{1,3}.{0,40}pln|(?:邮箱|信箱|郵箱).{0,10}(?:满|滿)|(?:メールボックス|容量).{0,20}(?:いっぱい|超)
+        schrank\w{1,3}.{0,40}pln|용량.{0,10}초과|(?:邮箱|信箱|郵箱).{0,10}(?:满|滿)|(?:メールボックス|容量).{0,20}(?:いっぱい|超)
         """,
     ),
     (
@@ -96,13 +97,14 @@ _EXACT = (
         r"""
         only accepting mail from|not accepting (?:any )?mail (?:from|with)|is not accepting any|recipient preferences
         blocked by the recipient|restricted sms|account is protected|user reject|refuses? to receive|bounced address
-        notauthori[sz]ed
+        notauthori[sz]ed|recipient refuses|mail filtered
+        not a (?:member|subscriber) of|(?:members|subscribers) (?:only|may)|only (?:members|subscribers)
         """,
     ),
     (
         "no_mail_host",
         r"""
-        no mx (?:record|host)|(?:host|domain) (?:does|do) not accept|null ?mx|no smtp service
+        no mx (?:record|host|found)|(?:host|domain) (?:does|do) not accept|null ?mx|no smtp service
         indicated no smtp|domain does not receive
         """,
     ),
@@ -121,6 +123,7 @@ _EXACT = (
         unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known|no mail hosts? for
         bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
+        no dns entr|domain.{0,60}not (?:appear to be )?registered
         domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
         """,
     ),
@@ -128,14 +131,15 @@ _EXACT = (
         "moved",
         r"""
         not our (?:user|customer)|no longer (?:on server|with|at|here|works|valid|in use|available|employed|accepts?|a )
-        has moved|user (?:has )?left|recipient (?:has )?moved|address (?:has )?changed|has been replaced by
-        account (?:has been )?(?:closed|terminated|deleted|removed)
+        has moved|(?:user|employee|person) (?:has )?left|recipient (?:has )?moved|address (?:has )?changed
+        has been replaced by|account (?:closed|terminated|deleted|removed)
+        (?:account|mail ?box).{0,40}(?:been|was|is) (?:closed|terminated|deleted|removed)
         """,
     ),
     (
         "user_unknown",
         rf"""
-        unknown (?:local|e?mail|in\b|or illegal|(?:\w+ )?{_SOMEBODY})
+        unknown (?:local|e?mail(?! transport)|in\b|or illegal|(?:\w+ )?{_SOMEBODY})
         {_SOMEBODY}(?: (?:is |was )?unknown| (?:syntax )?invalid|.{{0,60}}(?:is invalid|non-?existent|missing home))
         {_SOMEBODY}.{{0,60}}(?:not|n't|nt) (?:be )?(?:exist|found|recogni[sz]ed|known|listed|present|valid|registered)
         no such (?:{_SOMEBODY}|person|e?mail|local|id\b|name)|no mail ?box|no account|non-?existent {_SOMEBODY}
@@ -143,7 +147,8 @@ _EXACT = (
         (?:doesn't|does not|do not|don't) have an? .{{0,80}}(?:account|mailbox|user)|not local|is wrong or no longer
         (?:invalid|bad|wrong|incorrect)[ -](?:{_SOMEBODY}|e-?mail|local|final|virtual)|address invalid
         (?:recip|recipient|user|address) ?not ?found|nosuchuser|badrcptto|badrecipientto|validrcptto
-        recipient (?:name )?(?:is )?not(?! accepting)|no valid recipients|rejected recipients
+        recipient (?:name )?(?:is )?not(?! (?:accepting|authori))|no valid recipients|rejected recipients
+        recipient.{{0,20}}(?:verification failed|cannot be verified)|recipient address is not a valid
         can't (?:find|accept) (?:user|account)|access denied.{{0,40}}5\.4\.1|5\.4\.1.{{0,80}}access denied
         recipient address rejected: access denied|unable to (?:validate|verify) recipient|undeliverable address
         recipients was undeliverable|envelope recipient has been denied|(?:no ?(?:one|body)|none) (?:at|by|with) th
@@ -152,28 +157,41 @@ _EXACT = (
         """,
     ),
 )
-# "User unknown" in de, fr, es and pt, it, nl, pl, cs, sv and da, ru, ja and zh. The verb alone says so behind a code
-# only: a group that "does not exist or is closed to you" is nobody's mailbox.
+# "User unknown" in de, fr, es and pt, it, nl, pl, cs, sv and da, tr and fi, ru, ja, zh and ko. The verb alone says so
+# behind a code only: a group that "does not exist or is closed to you" is nobody's mailbox.
 _UNKNOWN_ELSEWHERE = alternatives(
     r"""
-    unbekannt|existiert nicht|nicht (?:gefunden|vorhanden)|ungultig|inconnue?\b|introuvable|n'existe pas|inexistant
-    invalide|non repertorie|desconhecid|desconocid|inexistente|n[ao]o? existe|n[ao]o? (?:fue |foi )?encontrad
-    sconosciut|inesistente|non (?:esiste|valid|trovat|e stat\w trovat)|nessun utente|onbekend|bestaat niet
-    niet gevonden|ongeldig|nie istnieje|nieznan|nie (?:zostal\w* )?znalezion|nie ma takiego|neexistuj|neznam|nenalezen
-    nebyl\w? nalezen|(?:okand|ukendt|ukjent)\b|finns inte|findes ikke|finnes ikke
-    не существует|нет такого|неизвест|не (?:наиден|зарегистр)|存在しな|存在しま|見つかりま|不明
-    不存在|未找到|找不到|无效|無效
+    unbekannt|existiert nicht|nicht (?:gefunden|vorhanden|bekannt)|ungultig|inconnue?\b|introuvable|n'existe pas
+    inexistant|invalide|non repertorie|desconhecid|desconocid|inexistente|n[ao]o? existe
+    n[ao]o? (?:fue |foi )?encontrad|sconosciut|inesistente|non (?:esiste|valid|trovat|e stat\w trovat)|nessun utente
+    necunoscut|onbekend|bestaat niet|niet (?:worden )?gevonden|ongeldig|nie istnieje|nieznan|nie ma takiego|brak takie
+    nie (?:zostal\w* )?znalezion|neexistuj|neznam|nenalezen|nebyl\w? nalezen|(?:okand|ukendt|ukjent)\b|finns inte
+    findes ikke|finnes ikke|ikke (?:fundet|funnet)|bulunama|bilinmeyen|ei loydy|tuntematon
+    не существует|нет такого|неизвест|не (?:наиден|зарегистр)|存在しな|存在しま|見つかりま|不明|登録されてい?ま
+    不存在|未找到|找不到|无效|無效|존재하지 않|찾을 수 없|없는 (?:사용자|계정|주소)
     """
 )
 _SOMEBODY_ELSEWHERE = alternatives(
     r"""
     empfanger|benutzer|postfach|adresse|konto|destinat|utilisateur|boite|usuari|direccion|cuenta|endereco|utente
-    casella|indirizzo|ontvanger|gebruiker|\badres|odbiorc|uzytkownik|uzivatel|schrank|получател|пользовател|адрес|ящик
-    宛先|ユーザ|アドレス|用户|用戶|收件人|邮箱|地址
+    casella|indirizzo|ontvanger|gebruiker|adresu?\b|odbiorc|uzytkownik|adresat|skrzynk|uzivatel|prijemc|schrank
+    mottagar|modtager|utilizator|mottaker|postadress|alici|kullanici|adresi|vastaanottaja
+    получател|пользовател|адрес|ящик|宛先|ユーザ|アドレス|用户|用戶|收件人|邮箱|地址|사용자|계정|주소|수신자
+    """
+)
+# The same the other way round: "unbekannter Empfänger", "no se encontró la dirección".
+_MISSED_ELSEWHERE = alternatives(
+    r"""
+    (?:unbekannt|onbekend|nieznan|neznam|неизвестн|несуществующ)\w{0,3}|okand|ukendt|ukjent|bilinmeyen|tuntematon
+    (?:no se|nao se|nao) (?:ha |foi )?(?:pudo |possivel )?(?:encontr|localiz)\w{1,4}.{0,8}
+    (?:impossibile trovare|impossible de trouver).{0,8}|(?:hitta|finde|finne).{0,12}|(?:odnalezc|znalezc).{0,24}
+    не (?:наиден|удалось наити).{0,8}|找不到.{0,8}
     """
 )
 _ELSEWHERE = re.compile(_UNKNOWN_ELSEWHERE)
-_SPELT_OUT = re.compile(f"(?:{_SOMEBODY_ELSEWHERE}).{{0,40}}(?:{_UNKNOWN_ELSEWHERE})")
+_SPELT_OUT = re.compile(
+    f"(?:{_SOMEBODY_ELSEWHERE}).{{0,60}}(?:{_UNKNOWN_ELSEWHERE})|(?:{_MISSED_ELSEWHERE}) ?(?:{_SOMEBODY_ELSEWHERE})"
+)
 _GENERAL = (
     (
         "expired",
@@ -247,8 +265,9 @@ _GENERAL = (
     (
         "network",
         r"""
-        no route|network|connection (?:refused|reset|lost|closed|dropped|died)|lost connection|connect to|unreachable
-        dns (?:query|error|fail|lookup)|routing|resolve route|socket error|gateway|host is down|not reachable
+        no route|network|loops? back to|connection (?:refused|reset|lost|closed|dropped|died)|lost connection|connect to
+        unreachable|dns (?:query|error|fail|lookup)|routing|resolve route|socket error|gateway|host is down
+        not reachable
         """,
     ),
     (
@@ -290,7 +309,9 @@ _BY_STATUS: dict[str, str] = {
     "2.2": "mailbox_full",
     "2.3": "too_big",
     "3.4": "too_big",
+    "1.351": "user_unknown",  # Exchange Online: the next server said so
     "4.4": "host_unknown",
+    "4.310": "host_unknown",  # Exchange Online
     "4.5": "rate_limited",
     "4.6": "content",
     "4.7": "expired",

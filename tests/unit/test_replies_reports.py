@@ -1,0 +1,72 @@
+"""Refusals and notices as mail systems word them, in many languages: what is one, and which address is dead."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.replies.rules.inspection import inspect
+from services.replies.rules.refusal import classify
+
+REPORTS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "reports.toml").read_text(encoding="utf-8"))
+NOTICES: list[dict[str, Any]] = REPORTS["notices"]
+
+
+@pytest.mark.parametrize("words", REPORTS["refusals"]["dead"])
+def test_a_refusal_that_says_so_makes_an_address_dead(words: str) -> None:
+    assert classify(words).bounce_class == "hard"
+
+
+@pytest.mark.parametrize("words", REPORTS["refusals"]["alive"])
+def test_a_refusal_of_the_sender_or_the_message_or_for_now_does_not(words: str) -> None:
+    assert classify(words).bounce_class in {"soft", "blocked"}
+
+
+def message(notice: dict[str, Any]) -> bytes:
+    """The notice as a message of one part."""
+    path = f"Return-Path: {notice['path']}\n" if "path" in notice else ""
+    kind = notice.get("type", "text/plain; charset=utf-8")
+    head = f"{path}From: {notice['from']}\nTo: ann@acme.test\nSubject: {notice['subject']}\n{notice.get('fields', '')}"
+    return f"{head}Content-Type: {kind}\n\n{notice['body']}\n".encode()
+
+
+@pytest.mark.parametrize("notice", NOTICES, ids=[each["name"] for each in NOTICES])
+def test_a_notice_is_known_by_its_form_in_any_language(notice: dict[str, Any]) -> None:
+    found = inspect(message(notice))
+    assert found.kind == "bounce"
+    assert [(each.address, each.hard) for each in found.recipients] == [("bob@lead.test", notice["dead"])]
+
+
+def test_in_a_transcript_what_stands_above_a_verdict_is_about_its_recipient() -> None:
+    body = (
+        "----- Transcript of session follows -----\nWhile talking to mx.lead.test:\n"
+        "<<< 501 <ann@acme.test>... no access, you are an open relay.\n554 <bob@lead.test>... Remote protocol error\n"
+        "550 gone.test (smtp)... 550 Host unknown\n554 <carol@gone.test>... 550 Host unknown\n"
+    )
+    notice = {"from": "MAILER-DAEMON@mx.acme.test", "subject": "Returned mail", "body": body}
+    assert [(each.address, each.bounce_class) for each in inspect(message(notice)).recipients] == [
+        ("bob@lead.test", "blocked"),
+        ("carol@gone.test", "hard"),
+    ]
+
+
+def test_the_notice_is_read_wherever_the_returned_message_stands() -> None:
+    returned = (
+        "Received: from ours\nMessage-ID: <x@acme.test>\nFrom: ann@acme.test\nTo: bob@lead.test\n\nFull? Unknown?"
+    )
+    notice = "Content-Type: text/html\n\n<p>These people could not be reached:</p><p>bob@lead.test: mailbox full</p>"
+    for parts in ((returned, notice), (notice, returned)):
+        inside = "".join(f"--b\n{part}\n" for part in parts)
+        head = "From: MAILER-DAEMON@lead.test\nSubject: Hi\nContent-Type: multipart/mixed; boundary=b"
+        found = inspect(f"{head}\n\n{inside}--b--\n".encode())
+        assert [(each.address, each.reason) for each in found.recipients] == [("bob@lead.test", "mailbox_full")]
+        assert found.matched_message_id == "<x@acme.test>"
+
+
+def test_a_telephone_number_in_an_absence_note_is_no_reply_of_a_server() -> None:
+    raw = (
+        "Return-Path: <>\nFrom: bob@lead.test\nSubject: Away: delivery problems\nAuto-Submitted: auto-replied\n"
+        "\nI am away until 5 March. Mail is not delivered to me.\nTel: 555 123456\n"
+    )
+    assert inspect(raw.encode()).kind == "auto_reply"
