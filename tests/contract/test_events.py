@@ -59,6 +59,8 @@ def _value(info: msgspec.inspect.Type, ids: Iterator[int]) -> Any:
         return info.values[0]
     if isinstance(info, msgspec.inspect.ListType):
         return [_value(info.item_type, ids), _value(info.item_type, ids)]
+    if isinstance(info, msgspec.inspect.DictType):
+        return {_value(info.key_type, ids): _value(info.value_type, ids)}
     if isinstance(info, msgspec.inspect.UnionType):
         return _value(next(each for each in info.types if not isinstance(each, msgspec.inspect.NoneType)), ids)
     return _VALUES[type(info)](next(ids))

@@ -257,6 +257,19 @@ async def test_a_stream_of_another_kind_is_refused_with_each_difference(nats_url
         assert "the subjects lack bounce.*.*" in str(refused.value)
 
 
+async def test_a_stream_of_an_older_release_hears_the_nouns_that_have_come_since_and_keeps_what_it_holds(
+    nats_url: str,
+) -> None:
+    async with linked(nats_url) as link:
+        subjects = [subject for subject in STREAM_CONFIG.subjects or [] if subject != "team.*.*"]
+        await link.jetstream.add_stream(replace(STREAM_CONFIG, subjects=subjects))
+        await link.jetstream.publish("email.sent.team", b"{}", stream=STREAM)
+        await ensure_streams(nats_url)
+        info = await link.jetstream.stream_info(STREAM)
+        assert set(info.config.subjects or []) == set(STREAM_CONFIG.subjects or [])
+        assert info.state.messages == 1
+
+
 async def test_streams_are_made_once_and_a_durable_hears_what_a_new_release_declares(nats_url: str) -> None:
     async with linked(nats_url) as link:
         with pytest.raises(NotFoundError):

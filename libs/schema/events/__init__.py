@@ -1,6 +1,6 @@
 """What can happen in Coldstream: importing this package fills the registry with every context's events."""
 
-from libs.schema.events import campaign, email, inbox, lead, reply, warmup
+from libs.schema.events import campaign, email, inbox, lead, reply, team, warmup
 from libs.schema.events.base import (
     REGISTRY,
     STREAM,
@@ -30,5 +30,6 @@ __all__ = [
     "reply",
     "seal",
     "stream_subject",
+    "team",
     "warmup",
 ]

@@ -13,6 +13,9 @@ import msgspec
 STREAM = "EVENTS"
 SOURCE_PREFIX = "/coldstream/"
 
+# What stands of an aggregate's settings, as far as it decides who is mailed when; by the names that the API gives them.
+Settings = dict[str, bool | int | str | list[str] | None]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What can happen. A concrete event names its type, its version and the aggregate that it is about."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from libs.schema.events.base import Event, register
+from libs.schema.events.base import Event, Settings, register
 from libs.schema.events.inbox import CircuitKind, CircuitState
 
 
@@ -17,19 +17,21 @@ class CampaignEvent(Event, frozen=True, kw_only=True):
 
 
 class CampaignScheduled(CampaignEvent, frozen=True, kw_only=True):
-    """It will be activated at the given time."""
+    """It will be activated at the given time, with the settings that stand now."""
 
     TYPE: ClassVar[str] = "campaign.scheduled"
 
     start_at: datetime
+    settings: Settings | None = None
 
 
 class CampaignActivated(CampaignEvent, frozen=True, kw_only=True):
-    """Leads may be enrolled and mailed from now on."""
+    """Leads may be enrolled and mailed from now on; without settings its schedule started it, and they stand there."""
 
     TYPE: ClassVar[str] = "campaign.activated"
 
     sequence_version: int
+    settings: Settings | None = None
 
 
 class CampaignPaused(CampaignEvent, frozen=True, kw_only=True):
@@ -61,12 +63,19 @@ class CampaignArchived(CampaignEvent, frozen=True, kw_only=True):
 
 
 class CampaignChanged(CampaignEvent, frozen=True, kw_only=True):
-    """Its definition was saved; `sequence_version` is what new enrolments get, and with `migrate` everybody gets."""
+    """Its definition was saved; `sequence_version` is what new enrolments get, and with `migrate` everybody gets.
+
+    `changed` names what differs now (None: told by a release that did not say), `settings` stand from now on, and `was`
+    holds what those of them that differ were before.
+    """
 
     TYPE: ClassVar[str] = "campaign.changed"
 
     sequence_version: int | None = None
     migrate: bool = False
+    changed: list[str] | None = None
+    settings: Settings | None = None
+    was: Settings | None = None
 
 
 class CampaignCircuitOpened(CampaignEvent, frozen=True, kw_only=True):

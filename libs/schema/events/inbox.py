@@ -1,10 +1,10 @@
-"""An inbox's and a domain's life: connected, paused, broken, healthy."""
+"""An inbox's and a domain's life: connected, changed, paused, broken, healthy."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from libs.schema.events.base import Event, register
+from libs.schema.events.base import Event, Settings, register
 
 CircuitKind = Literal["transport", "auth", "provider_limit", "reputation", "complaint"]
 # Of the inbox alone, or of its SMTP host with all inboxes of the team on it.
@@ -22,11 +22,22 @@ class InboxEvent(Event, frozen=True, kw_only=True):
 
 
 class InboxConnected(InboxEvent, frozen=True, kw_only=True):
-    """The mailbox was added, or its credentials were renewed."""
+    """The mailbox was added, with these settings, or its credentials were renewed, or its replies are read again."""
 
     TYPE: ClassVar[str] = "inbox.connected"
 
     provider: str
+    settings: Settings | None = None
+
+
+class InboxChanged(InboxEvent, frozen=True, kw_only=True):
+    """How much or when it sends was changed: what differs, what stands from now on, what those that differ were."""
+
+    TYPE: ClassVar[str] = "inbox.changed"
+
+    changed: list[str]
+    settings: Settings
+    was: Settings
 
 
 class InboxDisconnected(InboxEvent, frozen=True, kw_only=True):
@@ -101,6 +112,7 @@ class DomainChecked(Event, frozen=True, kw_only=True):
 
 register(
     InboxConnected,
+    InboxChanged,
     InboxDisconnected,
     InboxPaused,
     InboxResumed,

@@ -1,6 +1,7 @@
 """The one stream and its durable consumers: declared here, made by `migrate`, asserted by services; and how it is read.
 
-Never edits a stream that exists: what differs is named and left to a person, since a changed limit can cut history.
+Never changes what an existing stream keeps: what differs is named and left to a person, since a changed limit can cut
+history. Only a noun that it does not hear yet is added.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -37,10 +38,11 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
 END_OF_PROCESS: Final = 70  # EX_SOFTWARE: whoever runs us starts us again
 
+_NOUNS: Final = ("email", "reply", "bounce", "lead", "campaign", "inbox", "team", "domain", "warmup")
 STREAM_CONFIG: Final = StreamConfig(
     name=STREAM,
     description="Every event of Coldstream, in log order; Postgres is the record",
-    subjects=[f"{noun}.*.*" for noun in ("email", "reply", "bounce", "lead", "campaign", "inbox", "domain", "warmup")],
+    subjects=[f"{noun}.*.*" for noun in _NOUNS],
     retention=RetentionPolicy.LIMITS,
     storage=StorageType.FILE,
     max_age=0,  # a rebuild needs all history
@@ -219,7 +221,7 @@ def durable_config(name: str) -> ConsumerConfig:
 
 
 async def ensure_streams(nats_url: str) -> None:
-    """Makes the stream and the durable consumers where they are missing, and lets a durable hear a release's news.
+    """Makes the stream and the durable consumers where they are missing, and lets both hear a release's news.
 
     A second call changes nothing.
 
@@ -231,6 +233,7 @@ async def ensure_streams(nats_url: str) -> None:
     client = await nats.connect(nats_url, name="coldstream-migrate", allow_reconnect=False, connect_timeout=5)
     try:
         jetstream = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        await _hear_new_nouns(jetstream)
         await ensure_declared(jetstream)
         for name in DURABLES:
             wanted = durable_config(name)
@@ -261,6 +264,18 @@ async def ensure_declared(jetstream: JetStreamContext) -> None:
         wrong += _differences(name, _DURABLE_FIELDS, wanted, config)
     if wrong:
         raise StreamMismatchError("NATS holds something else than this release declares:\n  " + "\n  ".join(wrong))
+
+
+async def _hear_new_nouns(jetstream: JetStreamContext) -> None:
+    """Adds the subjects that are missing, unless something else differs too: then it is not our stream to touch."""
+    try:
+        found = (await jetstream.stream_info(STREAM)).config
+    except NotFoundError:
+        return
+    known = found.subjects or []
+    missing = [subject for subject in STREAM_CONFIG.subjects or [] if subject not in known]
+    if missing and not _differences(STREAM, _STREAM_FIELDS, STREAM_CONFIG, found):
+        await jetstream.update_stream(found.evolve(subjects=[*known, *missing]))
 
 
 def _differences(owner: str, fields: tuple[str, ...], wanted: object, found: object) -> list[str]:

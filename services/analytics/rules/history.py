@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from libs.schema.events import campaign, email, inbox, lead, reply, warmup
+from libs.schema.events import campaign, email, inbox, lead, reply, team, warmup
 from libs.schema.events.base import Event
 
 _BOUNCE_FACTS = ("source", "reason", "smtp_code", "smtp_status", "diagnostic")
@@ -60,6 +60,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         email.EmailUnknown,
         email.EmailConfirmed,
         inbox.InboxConnected,
+        inbox.InboxChanged,
         inbox.InboxDisconnected,
         inbox.InboxPaused,
         inbox.InboxResumed,
@@ -74,6 +75,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         lead.LeadSuppressed,
         lead.LeadMarked,
         lead.LeadErased,
+        team.TeamChanged,
         warmup.WarmupPlanned,
         warmup.WarmupSent,
         warmup.WarmupReceived,
