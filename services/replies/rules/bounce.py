@@ -47,7 +47,8 @@ _ONLY_DELAYED = any_of(
 )
 _AFTER_DATA = any_of(
     r"""
-    end of data|in reply to data|>>> ?data\s{1,80}<<<|smtp command\s{1,80}data\b|after data|for data command
+    end of data|in reply to data|>>> ?data\s{1,80}<<<|smtp command\s{1,80}data\b|after (?:pipelined )?data
+    for data command|after I sent the message
     """
 )
 _ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")
