@@ -38,8 +38,23 @@ def test_a_notice_is_known_by_its_form_in_any_language(notice: dict[str, Any]) -
     assert [(each.address, each.hard) for each in found.recipients] == [("bob@lead.test", notice["dead"])]
 
 
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("Delivery Status Notification (Delay)", "There is a problem with bob@lead.test."),
+        ("Warning: message delayed", "<bob@lead.test> has not got your message. It will be retried for 5 days."),
+        ("Zustellung verzögert", "Ihre Nachricht an bob@lead.test wurde noch nicht zugestellt."),
+        ("Courrier en attente", "Votre message n'a pas encore été remis à bob@lead.test."),
+    ],
+)
+def test_a_warning_is_no_refusal(subject: str, words: str) -> None:
+    found = inspect(message({"from": "MAILER-DAEMON@lead.test", "subject": subject, "body": words}))
+    assert [(each.address, each.bounce_class) for each in found.recipients] == [("bob@lead.test", "none")]
+
+
 def test_in_a_transcript_what_stands_above_a_verdict_is_about_its_recipient() -> None:
     body = (
+        "----- These addresses had errors -----\nbob@lead.test\ncarol@gone.test (reason: 552 mailbox full)\n\n"
         "----- Transcript of session follows -----\nWhile talking to mx.lead.test:\n"
         "<<< 501 <ann@acme.test>... no access, you are an open relay.\n554 <bob@lead.test>... Remote protocol error\n"
         "550 gone.test (smtp)... 550 Host unknown\n554 <carol@gone.test>... 550 Host unknown\n"

@@ -43,6 +43,10 @@ _ONLY_DELAYED = any_of(
     r"""
     warning (?:message )?only|will be retried|still being retried|has been delayed|delivery.{0,20}delayed
     not yet been delivered|has been postponed|advisory-only|will (?:continue|keep) (?:to try|trying)
+    \(delay(?:ed)?\)|noch nicht zugestellt|wird weiter versucht|zustellung verz.{1,2}gert
+    n'a pas encore .{0,20}(?:remis|livr)|todav.a no se ha|ancora .{0,20}non .{0,20}consegn|ainda n.o foi
+    nog niet .{0,20}bezorgd|jeszcze nie .{0,20}dostarcz|доставка .{0,20}(?:задерж|отлож)|配信が遅|再送を
+    延迟送达|稍后重试
     """
 )
 _AFTER_DATA = any_of(
@@ -107,7 +111,7 @@ def read_report(message: Message) -> Report | None:
     elif groups:
         recipients = _from_status([(people(message, notice, returned)[0], groups[-1])], notice)
     else:
-        recipients = _from_notice(people(message, notice, returned), notice)
+        recipients = _from_notice(people(message, notice, returned), notice, message.headers.first("subject"))
     return _report(message, returned, recipients, notice)
 
 
@@ -237,9 +241,9 @@ def _judge(address: str, action: str, words: str, notice: str, status: str = "")
     )
 
 
-def _from_notice(named: list[str], notice: str) -> list[Recipient]:
+def _from_notice(named: list[str], notice: str, subject: str) -> list[Recipient]:
     """The recipients that a notice in plain words speaks of."""
-    action = "delayed" if _ONLY_DELAYED.search(notice) else "failed"
+    action = "delayed" if _ONLY_DELAYED.search(notice) or _ONLY_DELAYED.search(subject) else "failed"
     words = _spoken_of(dict.fromkeys(named), notice)
     found = [_judge(each, action, _smtp_words(said), said) for each, said in words.items()]
     # What is said once for all of them stands above the first.
@@ -260,9 +264,11 @@ def _spoken_of(named: dict[str, None], notice: str) -> dict[str, str]:
     places = sorted((max(lower.find(each), 0), each) for each in named)
     ends = [at for at, _ in places[1:]] + [len(notice)]
     said = {each: notice[at:end] for (at, each), end in zip(places, ends, strict=True)}
-    verdicts = list(_VERDICT_LINE.finditer(notice))
-    starts = [0, *(verdict.end() for verdict in verdicts)]
-    told = {verdict[1].lower(): notice[start : verdict.end()] for verdict, start in zip(verdicts, starts, strict=False)}
+    told: dict[str, str] = {}
+    start = 0
+    for verdict in _VERDICT_LINE.finditer(notice):
+        told[verdict[1].lower()] = notice[max(start, notice.rfind("\n\n", 0, verdict.start())) : verdict.end()]
+        start = verdict.end()
     return said | {each: words for each, words in told.items() if each in said}
 
 

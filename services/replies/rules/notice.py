@@ -36,7 +36,8 @@ _SUBJECT = re.compile(
         undeliver|non-?deliver|deliver(?:y|ing) (?:status|fail|notif|report|delay|problem|error|warn|incomplete)
         fail(?:ed|ure)? (?:notice|deliver|mail)|returned mail|mail.{0,20}fail|mail system error|delayed mail
         could not (?:be )?(?:deliver|send)|error (?:sending|during delivery)|not delivered|mail delivery
-        mail status|message status|mail error|warning: could not|return(?:ed)? to sender|delivery has failed
+        mail status|message status|mail error|warning: (?:could not|message)|return(?:ed)? to sender
+        delivery has failed|message .{0,40}delayed|zustellung verzogert
         you sent blocked|ignored or not delivered
         unzustellbar|zustell|nicht zugestellt|nicht ubermittelt|non remis|non distribu|n'a pas pu etre|echec de
         entregad|devuelto|devolvid|entregue|falha na entrega|mancata consegna|recapit|non consegnat|bezorg
@@ -56,8 +57,9 @@ _WORDS = re.compile(
         unable to (?:be )?deliver|able to deliver|deliver(?:y|ing) .{0,60}fail|not deliver|undeliver|fail.{0,20}deliver
         permanent(?:ly)? (?:fatal )?error|returned errors|did not (?:reach|receive)|trouble delivering|user unknown
         unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed|could(?: not|n't) be sent
-        \b[45]\d\d[ -]#?[45]\.\d{1,3}\.\d|final-recipient ?:
-        nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|n'a pas (?:pu )?etre|non remis
+        \b[45]\d\d[ -]#?[45]\.\d{1,3}\.\d|final-recipient ?:|will be retried|no such (?:user|recipient)|no mail ?box
+        (?:user|recipient|address|domain.{0,60}) (?:(?:was|is|could) )?not (?:be )?found
+        nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|n'a pas (?:pu |encore )?(?:etre|ete)|non remis
         no (?:se )?(?:ha )?(?:pudo|podido|fue)|entregad|nao (?:foi|pode)|entregue|non (?:e stato|puo|sono stati)|recapit
         (?:inte|ikke).{0,20}lever|lever\w{2,8} (?:misslyck|mislyk)|teslim edileme|ei voitu toimittaa
         niet (?:worden )?(?:bezorgd|afgeleverd|besteld)|nie (?:zostala|mogla|mozna|dostarcz)|neb\w+ doruc|nelze doruc
@@ -111,6 +113,7 @@ _LINE_HEAD = re.compile(
 )
 _REPLY = re.compile(r"^(?:[^:\n]{0,40}: ?)?[45]\d\d[ -](?:[45]\.\d|\D)", re.MULTILINE)  # "Reason: 550 unknown user"
 _X400 = re.compile(r"\b(?:dda:)?smtp=", re.IGNORECASE)  # "c=US;a= ;p=Acme;dda:SMTP=bob@lead.test;"
+_MAILTO = re.compile(r"mailto:([^\s\"'<>?&]{1,320}@[^\s\"'<>?&]{1,255})", re.IGNORECASE)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "mailerdaemon@")
 
 
@@ -214,7 +217,14 @@ def people(message: Message, notice: str, returned: list[Headers]) -> list[str]:
         below = set(addresses(_X400.sub(" ", notice[listed.end() :])))
         others = [each for each in others if each in below] or others
     others = [each for each in others if each in heads or each in to] or others
-    return (others or to or [""])[:MAX_RECIPIENTS]
+    return (others or _linked(message, own) or to or [""])[:MAX_RECIPIENTS]
+
+
+def _linked(message: Message, own: set[str]) -> list[str]:
+    """The addresses behind the links of a page, which may show names alone."""
+    pages = (text_of(part) for part in message.parts[:MAX_TEXTS] if part.content_type == "text/html")
+    found = addresses(" ".join(link for page in pages for link in _MAILTO.findall(page[:MAX_NOTICE_CHARS])))
+    return [each for each in found if each not in own and not each.startswith(_OFFICES)]
 
 
 def _own_addresses(message: Message, returned: list[Headers]) -> set[str]:

@@ -168,7 +168,7 @@ def addresses(text: str, limit: int = 20) -> list[str]:
     for match in _BARE_ADDRESS.finditer(text[: 4 * MAX_STRUCTURED_CHARS]):
         local, _, domain = match[0].rpartition("@")
         # "bob@lead.test...User unknown": a domain has no two dots in a row, a local part may.
-        found.setdefault(f"{local}@{domain.partition('..')[0]}".strip(".'").lower())
+        found.setdefault(f"{local}@{domain.partition('..')[0]}".strip(".'{}").lower())
         if len(found) == limit:
             break
     return list(found)

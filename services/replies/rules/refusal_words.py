@@ -18,8 +18,9 @@ _EXACT = (
     (
         "sender_rejected",
         r"""
-        sender.{0,20}(?:reject|denied|block|invalid)|(?:domain|address) of sender|sender domain|envelope sender|\bbatv\b
-        (?:invalid|bad|null|empty|unrout\w+|unresolvable|forged) sender|mail from domain.{0,40}(?:invalid|exist|resolve)
+        sender.{0,20}(?:reject|denied|block|invalid)|(?:domain|address) of (?:the )?sender|sender domain
+        envelope sender|\bbatv\b|(?:invalid|bad|null|empty|unrout\w+|unresolvable|forged) sender
+        mail from domain.{0,40}(?:invalid|exist|resolve)
         sender verif|from:? domain is invalid|valid from:|sender (?:is )?(?:not|un)|backscatter|third-party dsn
         sender(?:'s)? address.{0,20}(?:exist|unknown|not (?:found|(?:a )?valid))|mail from.{0,20}not owned|banned sender
         \bdsns? (?:for|not)|emetteur invalide|adresse (?:de l'|d')?expediteur
@@ -94,7 +95,7 @@ _EXACT = (
         unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known|no mail hosts? for
         bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
-        no dns entr|domain.{0,60}not (?:appear to be )?registered
+        no dns entr|domain.{0,60}not (?:appear to be )?registered|domain.{0,60}n(?:o|')t be found
         domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
         """,
     ),
