@@ -13,6 +13,18 @@ from libs.planning.limits.domains import company_domain
 from libs.planning.settings import team_rules
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 
+CHANGED_SCOPES = """
+SELECT DISTINCT r.scope_id
+FROM replan AS r
+WHERE r.team_id = $1
+"""
+
+
+async def changed_scopes(tx: Tx, team_id: UUID) -> list[UUID]:
+    """The campaigns, inboxes or the team itself whose queued mails will lose their slots, since they were changed."""
+    return [record["scope_id"] for record in await tx.fetch(CHANGED_SCOPES, team_id)]
+
+
 LEAD_FACTS = """
 SELECT e.id AS enrollment_id, e.campaign_id, e.lead_id, e.lead_key, e.sequence_version, e.step_number,
     coalesce(e.next_at, e.enrolled_at) AS next_at,
@@ -86,7 +98,8 @@ LEFT JOIN LATERAL (
             SELECT l.not_before
             FROM send_ledger AS l
             JOIN inboxes AS i ON i.id = l.inbox_id
-            WHERE i.team_id = t.id AND l.state IN ('queued', 'claimed')
+            WHERE i.team_id = t.id AND (l.state = 'claimed' OR (l.state = 'queued'
+                AND (l.kind <> 'campaign' OR NOT ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $3::uuid[])))
         ) AS s
         GROUP BY 1
     ) AS d
@@ -95,14 +108,14 @@ WHERE t.id = $1
 """
 
 
-async def team_day(tx: Tx, team_id: UUID, now: datetime) -> TeamDay:
-    """The team as the planner sees it.
+async def team_day(tx: Tx, team_id: UUID, now: datetime, changed: Sequence[UUID] = ()) -> TeamDay:
+    """The team as the planner sees it, or will see it when the slots of `changed` scopes are free.
 
     Raises:
         LookupError: there is no such team.
 
     """
-    team = await fetch_one(tx, TeamDay, TEAM_DAYS, team_id, now)
+    team = await fetch_one(tx, TeamDay, TEAM_DAYS, team_id, now, changed)
     if team is None:
         raise LookupError(f"no team {team_id}")
     return team
@@ -153,6 +166,7 @@ SELECT i.id, i.email, i.from_name, i.provider::text AS provider,
         SELECT (l.not_before AT TIME ZONE s.send_window_timezone)::date
         FROM send_ledger AS l
         WHERE l.inbox_id = i.id AND l.kind = 'campaign' AND l.state = 'queued'
+            AND NOT ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $8::uuid[]
     ) ELSE '{}' END AS sending_days
 FROM inboxes AS i
 JOIN inbox_settings AS s ON s.inbox_id = i.id
@@ -167,6 +181,7 @@ LEFT JOIN LATERAL (
         SELECT l.kind, l.not_before
         FROM send_ledger AS l
         WHERE l.inbox_id = i.id AND l.state = 'queued'
+            AND (l.kind <> 'campaign' OR NOT ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $8::uuid[])
         UNION ALL
         SELECT l.kind, l.not_before
         FROM send_ledger AS l
@@ -190,14 +205,23 @@ ORDER BY i.id
 """
 
 
-async def planned_inboxes(
-    tx: Tx, team_id: UUID, now: datetime, leads: Sequence[DueLead] | None = None
+async def planned_inboxes(  # noqa: PLR0913 - whose, for whom, when
+    tx: Tx,
+    team_id: UUID,
+    now: datetime,
+    leads: Sequence[DueLead] | None = None,
+    *,
+    besides: Sequence[UUID] = (),
+    changed: Sequence[UUID] = (),
 ) -> list[PlannedInbox]:
-    """The inboxes that these leads may get, or all of the team; also those that may not send: leads are told why."""
+    """The inboxes that these leads may get, and others, or all of the team; also those that may not send.
+
+    Without the slots of `changed` scopes, which will be free.
+    """
     campaigns = None if leads is None else list({lead.campaign_id for lead in leads})
-    own = list({lead.inbox_id for lead in leads or () if lead.inbox_id})
+    own = [*{lead.inbox_id for lead in leads or () if lead.inbox_id}, *besides]
     ramp = RAMP_MEMORY_DAYS, RESTED.days, RAMP_STEP
-    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now, campaigns, own, *ramp)
+    return await fetch_all(tx, PlannedInbox, PLANNED_INBOXES, team_id, now, campaigns, own, *ramp, changed)
 
 
 # A mail of last week may still go today, after deferrals; before it is queued its hour is the planned one.
@@ -209,29 +233,39 @@ JOIN emails AS m ON m.team_id = $1 AND lower(split_part(m.to_email, '@', 2)) = d
     AND m.scheduled_at > $3::timestamptz - INTERVAL '7 days'
 JOIN send_ledger AS l ON l.send_id = m.id
 WHERE l.kind = 'campaign'
-    AND (l.committed_at > $3::timestamptz - INTERVAL '26 hours' OR l.state IN ('queued', 'claimed'))
+    AND (l.committed_at > $3::timestamptz - INTERVAL '26 hours' OR l.state = 'claimed'
+        OR (l.state = 'queued' AND NOT ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $4::uuid[]))
 ORDER BY at, l.inbox_id
 """
 
 
-async def domain_mails(
-    tx: Tx, team: TeamDay, team_id: UUID, leads: Sequence[DueLead], now: datetime
+async def domain_mails(  # noqa: PLR0913, PLR0917 - whose, whom, when
+    tx: Tx, team: TeamDay, team_id: UUID, leads: Sequence[DueLead], now: datetime, changed: Sequence[UUID] = ()
 ) -> dict[str, list[tuple[UUID, datetime]]]:
-    """What the team has sent of late, or will send, to these leads' companies; empty when no limit asks for it."""
+    """What the team has sent of late, or will send, to these leads' companies; empty when no limit asks for it.
+
+    Without the slots of `changed` scopes, which will be free.
+    """
     rules = team_rules(team.settings)
     wanted = {domain for lead in leads if (domain := company_domain(lead.email))}
     if not wanted or not (rules.domain_daily_limit or rules.domain_gap_minutes):
         return {}
     mails: dict[str, list[tuple[UUID, datetime]]] = {}
-    for record in await tx.fetch(DOMAIN_MAILS, team_id, sorted(wanted), now):
+    for record in await tx.fetch(DOMAIN_MAILS, team_id, sorted(wanted), now, changed):
         mails.setdefault(record["domain"], []).append((record["inbox_id"], record["at"]))
     return mails
 
 
+# Who has won, has won against the arms that were tested: in a version whose step has another one, the test runs again.
 SEQUENCES = """
 SELECT v.campaign_id, v.version, c.settings, v.steps,
-    ARRAY(SELECT sv.id FROM sequences AS q JOIN sequence_variants AS sv ON sv.sequence_id = q.id
-        WHERE q.campaign_id = c.id AND sv.is_winner) AS winners,
+    ARRAY(SELECT sv.id
+        FROM jsonb_array_elements(v.steps) AS st(step)
+        CROSS JOIN LATERAL (
+            SELECT array_agg((arm ->> 'variant_id')::uuid) AS ids
+            FROM jsonb_array_elements(coalesce(st.step -> 'variants', '[]')) AS arm
+        ) AS arms
+        JOIN sequence_variants AS sv ON sv.id = ANY (arms.ids) AND sv.won_against @> arms.ids) AS winners,
     (SELECT br.retry_at FROM breaker AS br
         WHERE br.team_id = c.team_id AND br.kind = 'reputation' AND br.scope = 'campaign'
             AND br.scope_key = c.id::text AND br.state = 'open') AS circuit_until

@@ -30,10 +30,11 @@ from libs.schema.events.inbox import (
 )
 from libs.schema.events.lead import LeadErased, LeadImported, LeadMarked, LeadSuppressed, LeadUnsubscribed
 from libs.schema.events.reply import ReplyClassified, ReplyEvent, ReplyReceived
+from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Tx
 from services.sender import circuits, outcomes
 from services.sender.deps import Deps
-from services.sender.queries import breaker, fold, slots
+from services.sender.queries import breaker, changes, fold
 from services.sender.queries import refusal as refusals
 from services.sender.queries.absence import read_absence
 from services.sender.queries.evidence import Evidence, mark_arrived
@@ -138,11 +139,18 @@ async def on_lead_imported(_deps: Deps, tx: Tx, envelope: Envelope, event: LeadI
     await fold.release_lead(tx, envelope.teamid, event.lead_id)
 
 
-async def on_campaign_released(
-    _deps: Deps, tx: Tx, envelope: Envelope, event: CampaignResumed | CampaignChanged
-) -> None:
-    """Resumed or changed: everybody whom it held is looked at again; late slots are planned anew by the planner."""
+async def on_campaign_resumed(_deps: Deps, tx: Tx, envelope: Envelope, event: CampaignResumed) -> None:
+    """Everybody whom it held is looked at again; late slots are planned anew by the planner."""
     await fold.release_campaign(tx, envelope.teamid, event.campaign_id)
+
+
+async def on_campaign_changed(_deps: Deps, tx: Tx, envelope: Envelope, event: CampaignChanged) -> None:
+    """New steps may let go on whom the old ones held.
+
+    What other changes move was asked for in the transaction of the change (jobs/changes.py): no event is waited for.
+    """
+    if event.changed is None or "sequences" in event.changed:
+        await fold.release_campaign(tx, envelope.teamid, event.campaign_id)
 
 
 async def on_campaign_archived(_deps: Deps, tx: Tx, envelope: Envelope, event: CampaignArchived) -> None:
@@ -160,8 +168,7 @@ async def on_inbox_health_changed(_deps: Deps, tx: Tx, envelope: Envelope, event
     """A healthier inbox may send again; in a worse band it sends less from now on, so its slots are given anew."""
     await fold.release_inboxes(tx, envelope.teamid, [event.inbox_id])
     if band_of(event.health_score).factor < band_of(event.previous).factor:
-        queued = await slots.queued_of_throttled(tx, envelope.teamid, event.inbox_id)
-        await outcomes.replan(tx, queued, envelope.time, envelope.time, "health")
+        await changes.ask_for_throttled(tx, new_id(), envelope.teamid, event.inbox_id, envelope.time)
 
 
 async def on_inbox_connected(_deps: Deps, tx: Tx, envelope: Envelope, event: InboxConnected) -> None:

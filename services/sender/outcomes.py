@@ -207,12 +207,11 @@ async def delivered(tx: Tx, sends: Sequence[Send], at: datetime, *, by_dsn: bool
     await record_all(tx, facts, by=BY, at=at)
 
 
-async def replan(tx: Tx, send_ids: Sequence[UUID], at: datetime, earliest: datetime, why: str) -> int:
-    """Takes queued sends out of their slots; their leads want another one, no earlier than `earliest`."""
+async def replan(tx: Tx, send_ids: Sequence[UUID], at: datetime, earliest: datetime | None, why: str) -> int:
+    """Takes queued sends out of their slots; their leads are due when they were, and no earlier than `earliest`."""
     ends = [(send_id, "expired") for send_id in send_ids]
     expired = await fold.end_queued(tx, ends, at, email_status("expired"), why)
-    dues = [(send.enrollment_id, send.slot_at) for send in expired if send.enrollment_id]
-    await fold.due_again(tx, dues, earliest)
+    await fold.due_again(tx, [send.send_id for send in expired], earliest)
     await record_all(tx, [_cancelled(send, "replanned") for send in expired], by=BY, at=at)
     return len(expired)
 

@@ -288,6 +288,12 @@ TABLES = (
         api=ADD,
     ),
     Table(
+        name="replan",
+        row={"id": "'{id}'", **OURS, "scope": "'team'", "scope_id": "'{team}'", "asked_at": NOW},
+        change="scope",
+        api=ADD,
+    ),
+    Table(
         name="breaker",
         row={**OURS, "kind": "'auth'", "scope": "'inbox'", "scope_key": "'{n}'", "changed_at": NOW},
         change="state",

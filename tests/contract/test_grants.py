@@ -20,13 +20,17 @@ OWNERS = {
         "tracked_link", "idempotency_key", "audit_log", "job_queue", "webhooks", "webhook_delivery", "webhook_logs",
         "recipient_domain", "conversation_assignee",
     },
-    "sender": {"enrollments", "send_ledger", "emails", "breaker", "refusal"},
+    "sender": {"enrollments", "send_ledger", "emails", "breaker", "refusal", "replan"},
     "replies": {"inbound_raw", "imap_cursor", "replies"},
     "warmup": {"warmup_state", "warmup_interactions"},
     "analytics": {"email_events", "email_outcome", "daily_stats", "inbox_daily_stats", "projection_offset"},
 }  # fmt: skip
 # Rows that several services add, each for events of its own.
-ADDED_BY = {"lead_stop": {"api", "sender", "replies"}, "suppression_list": {"api", "sender", "replies"}}
+ADDED_BY = {
+    "lead_stop": {"api", "sender", "replies"},
+    "suppression_list": {"api", "sender", "replies"},
+    "replan": {"api"},
+}
 # Run in every process: relay, auditor, once-only handling, parking, the kill switch, claims of jobs.
 EVERYBODYS = {"event_log", "event_handled", "parked", "installation", "job_queue"}
 # Columns of somebody else's table. Named twice: written by both, by command and by guarded transition.
@@ -51,7 +55,7 @@ SHARED = {
     },
     ("campaign_inboxes", "analytics"): {"sent_count"},
     ("sequences", "analytics"): {"sent_count", "opened_count", "replied_count", "no_difference"},
-    ("sequence_variants", "analytics"): {"sent_count", "opened_count", "replied_count", "is_winner"},
+    ("sequence_variants", "analytics"): {"sent_count", "opened_count", "replied_count", "is_winner", "won_against"},
     ("emails", "analytics"): {"open_count", "click_count"},
     # A person's triage of a reply.
     ("replies", "api"): {

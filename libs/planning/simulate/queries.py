@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from libs.planning import queries
-from libs.planning.facts import DueLead, SequenceVersion
+from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion
 from libs.planning.preflight.queries import read_steps
 from libs.planning.simulate.simulation import Newcomer, OpenSend, Runner, World, begin_of
 from libs.schema.ids import lead_key
@@ -47,9 +47,13 @@ LIMIT $4
 """
 OPEN_SENDS = """
 SELECT l.enrollment_id, l.campaign_id, l.inbox_id, l.state, l.not_before AS at, l.committed_at,
-    CASE WHEN l.state = 'unknown' THEN l.committed_at + INTERVAL '72 hours' END AS next_settle_at
+    CASE WHEN l.state = 'unknown' THEN l.committed_at + INTERVAL '72 hours' END AS next_settle_at,
+    CASE WHEN l.state = 'queued' AND ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $2::uuid[] THEN greatest(
+            CASE WHEN l.not_before > l.slot_at THEN l.not_before ELSE coalesce(l.due_at, l.slot_at) END,
+            CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END) END AS due_again_at
 FROM send_ledger AS l
 JOIN inboxes AS i ON i.id = l.inbox_id
+LEFT JOIN enrollments AS e ON e.id = l.enrollment_id
 WHERE i.team_id = $1
     AND l.kind = 'campaign'
     AND l.state IN ('queued', 'claimed', 'in_data', 'unknown')
@@ -84,7 +88,8 @@ SELECT u.lead_id,
     (SELECT max(CASE WHEN o.committed_at > o.not_before + INTERVAL '1 minute' THEN o.committed_at ELSE o.not_before END)
         FROM send_ledger AS o
         WHERE o.team_id = $1 AND o.lead_key = u.lead_key AND o.kind = 'campaign'
-            AND o.state IN ('queued', 'claimed', 'in_data', 'accepted', 'unknown')) AS contacted_at
+            AND (o.state IN ('claimed', 'in_data', 'accepted', 'unknown') OR (o.state = 'queued'
+                AND NOT ARRAY[o.campaign_id, o.inbox_id, o.team_id] && $5::uuid[]))) AS contacted_at
 FROM unnest($2::uuid[], $3::bytea[], $4::text[]) AS u(lead_id, lead_key, email)
 """
 
@@ -133,9 +138,11 @@ async def read_world(tx: Tx, team_id: UUID, asked: Asked, rows: Sequence[Campaig
     """The team as it is now; the campaign is read as though it were to start at `start_at`."""
     runners = await _runners(tx, team_id, asked, rows)
     ids = [runner.id for runner in runners]
+    changed = await queries.changed_scopes(tx, team_id)
     leads = await _open_leads(tx, team_id, ids)
-    newcomers = await _newcomers(tx, team_id, asked, runners)
-    team = await queries.team_day(tx, team_id, asked.now)
+    newcomers = await _newcomers(tx, team_id, asked, runners, changed)
+    team = await queries.team_day(tx, team_id, asked.now, changed)
+    boxes = await queries.planned_inboxes(tx, team_id, asked.now, changed=changed)
     everybody = [*leads, *(one.lead for one in newcomers)]
     return World(
         campaign_id=asked.campaign_id,
@@ -143,14 +150,15 @@ async def read_world(tx: Tx, team_id: UUID, asked: Asked, rows: Sequence[Campaig
         start_at=start_at,
         resumes=next(row.status for row in rows if row.id == asked.campaign_id) == "paused",
         team=team,
-        boxes=await queries.planned_inboxes(tx, team_id, asked.now),
+        boxes=boxes,
         runners=runners,
         versions=await queries.sequences(tx, team_id, leads),
         leads=leads,
-        sends=await fetch_all(tx, OpenSend, OPEN_SENDS, team_id),
+        sends=await fetch_all(tx, OpenSend, OPEN_SENDS, team_id, changed),
         newcomers=newcomers,
-        domain_mails=await queries.domain_mails(tx, team, team_id, everybody, asked.now),
+        domain_mails=await queries.domain_mails(tx, team, team_id, everybody, asked.now, changed),
         public_url=asked.public_url,
+        released=_released(team_id, ids, boxes, changed),
         truncated=len(leads) >= MAX_LEADS or len(newcomers) >= MAX_LEADS,
     )
 
@@ -181,7 +189,18 @@ async def _open_leads(tx: Tx, team_id: UUID, campaign_ids: Sequence[UUID]) -> li
     return found
 
 
-async def _newcomers(tx: Tx, team_id: UUID, asked: Asked, runners: Sequence[Runner]) -> list[Newcomer]:
+def _released(
+    team_id: UUID, campaigns: Sequence[UUID], boxes: Sequence[PlannedInbox], changed: Sequence[UUID]
+) -> frozenset[UUID]:
+    """The campaigns whose held leads are looked at again, since they, their inboxes or the team were changed."""
+    if team_id in changed:
+        return frozenset(campaigns)
+    return frozenset((*changed, *(each for box in boxes if box.id in changed for each in box.campaign_ids)))
+
+
+async def _newcomers(
+    tx: Tx, team_id: UUID, asked: Asked, runners: Sequence[Runner], changed: Sequence[UUID]
+) -> list[Newcomer]:
     lists = [(runner.id, runner.lead_list_id) for runner in runners if runner.lead_list_id is not None]
     found: list[Newcomer] = []
     while len(found) < MAX_LEADS:
@@ -190,7 +209,7 @@ async def _newcomers(tx: Tx, team_id: UUID, asked: Asked, runners: Sequence[Runn
         records = [dict(record) for record in await tx.fetch(NEWCOMERS, team_id, ids, list_ids, after, PAGE)]
         keys = {record["lead_id"]: lead_key(asked.pepper, record["email"]) for record in records}
         emails = [record["email"] for record in records]
-        known = await tx.fetch(KNOWN_PEOPLE, team_id, list(keys), list(keys.values()), emails)
+        known = await tx.fetch(KNOWN_PEOPLE, team_id, list(keys), list(keys.values()), emails, changed)
         by_id = {row["lead_id"]: dict(row) for row in known}
         found += [_newcomer(row | by_id[row["lead_id"]], keys[row["lead_id"]], asked.now) for row in records]
         if len(records) < PAGE:

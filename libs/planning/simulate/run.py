@@ -118,9 +118,11 @@ class _Clock:
             self._at(self._starts_at(runner.id), partial(self._start, runner))
 
     def _released(self, lead: DueLead) -> DueLead:
-        """A campaign that is resumed looks at all its held leads again, as the sender does."""
+        """A campaign that is resumed or was changed looks at all its held leads again, as the sender does."""
         resumed = lead.campaign_id == self._world.campaign_id and self._world.resumes
-        return msgspec.structs.replace(lead, held_until=None) if resumed and lead.held_gate != "out_of_office" else lead
+        if lead.held_gate == "out_of_office" or not (resumed or lead.campaign_id in self._world.released):
+            return lead
+        return msgspec.structs.replace(lead, held_until=None)
 
     def _set_out(self, lead: DueLead, *, mails: int = 0) -> Path:
         path = self.paths[lead.enrollment_id] = Path(lead=lead, mails=mails)
@@ -190,6 +192,13 @@ class _Clock:
 
     def _expect(self, send: OpenSend, path: Path | None) -> None:
         """A mail that has its second, is under way, or whose end nobody knows, as the simulation begins."""
+        if send.due_again_at is not None:  # the ground was read without its slot
+            if path is not None:
+                path.lead = msgspec.structs.replace(
+                    path.lead, next_at=send.due_again_at, held_gate=None, held_until=None
+                )
+                self._wait(path, self._starts_at(path.lead.campaign_id))
+            return
         if path is None:
             self._at(send.at + LATE, partial(self._ground.remove, send.inbox_id, send.at, None))
             return

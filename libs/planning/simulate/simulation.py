@@ -55,7 +55,10 @@ class Runner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenSend(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail of the team that has its second, is under way, or whose end nobody knows."""
+    """A mail of the team that has its second, is under way, or whose end nobody knows.
+
+    One whose settings have changed will lose its second: then it is due again at `due_again_at`.
+    """
 
     enrollment_id: UUID | None
     campaign_id: UUID
@@ -64,6 +67,7 @@ class OpenSend(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     committed_at: datetime | None
     next_settle_at: datetime | None
+    due_again_at: datetime | None = None
 
 
 class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     domain_mails: Mapping[str, Sequence[tuple[UUID, datetime]]]
     public_url: str
     truncated: bool  # more leads than are read
+    released: frozenset[UUID] = frozenset()  # campaigns whose held leads are looked at again, since something changed
 
 
 class SimulatedSend(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,6 +145,12 @@ WHERE ci.team_id = $1
     AND i.deleted_at IS NULL
 ORDER BY i.email
 """
+CAMPAIGN_INBOX_IDS = """
+SELECT inbox_id
+FROM campaign_inboxes
+WHERE team_id = $1
+    AND campaign_id = $2
+"""
 FIND_INBOXES = """
 SELECT id
 FROM inboxes
@@ -169,6 +175,11 @@ ON CONFLICT (campaign_id, inbox_id) DO NOTHING
 async def list_campaign_inboxes(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[CampaignInbox]:
     """The inboxes that it sends from, by address."""
     return await fetch_all(tx, CampaignInbox, LIST_CAMPAIGN_INBOXES, team_id, campaign_id)
+
+
+async def campaign_inbox_ids(tx: Tx, team_id: UUID, campaign_id: UUID) -> list[UUID]:
+    """All inboxes that it was given, archived ones too."""
+    return [record["inbox_id"] for record in await tx.fetch(CAMPAIGN_INBOX_IDS, team_id, campaign_id)]
 
 
 async def find_inboxes(tx: Tx, team_id: UUID, inbox_ids: list[UUID]) -> set[UUID]:

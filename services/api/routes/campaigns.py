@@ -11,12 +11,12 @@ from libs.planning.settings import campaign_rules
 from libs.schema.events.campaign import (
     CampaignActivated,
     CampaignArchived,
-    CampaignChanged,
     CampaignPaused,
     CampaignResumed,
 )
 from libs.schema.runtime import barrier
 from services.api.bodies.campaigns import CampaignIn, CampaignInboxesIn, CampaignPatch
+from services.api.changes import campaign_changed, terms_of
 from services.api.commands import tell
 from services.api.listing import id_in, page
 from services.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -89,17 +89,24 @@ async def get_campaign(
 
 @router.patch("/{campaign_id}", responses=shows(Campaign), openapi_extra=needs("campaigns:write"))
 async def update_campaign(campaign_id: UUID, body: CampaignPatch, at: Here, if_match: IfMatch = None) -> Response:
-    """Changes the named fields and settings; a running campaign goes on with them."""
+    """Changes the named fields and settings; a running campaign goes on with them, its queued mails too.
+
+    Mails that have their second get another one where what was changed decides about it. A new list is who may enter
+    from now on: who is on the way stays, and who was stopped does not come back.
+    """
     campaign = await lock(at, campaign_id, if_match)
+    was = await terms_of(at, campaign)
     await _check_list(at, body.lead_list_id)
     changes = body.given()
     settings = body.settings.given() if "settings" in changes else {}
     _check_lead_window(campaign.settings | settings)
     changes.pop("settings", None)
     await campaigns.update_campaign(at.tx, at.team_id, campaign_id, changes, settings)
-    await tell(at, CampaignChanged(campaign_id=campaign_id))
-    campaign = await get_or_404(at, campaign_id)
-    return answer(campaign, etag=etag(campaign.revision))
+    saved = await get_or_404(at, campaign_id)
+    also = [name for name in ("name", "description") if getattr(saved, name) != getattr(campaign, name)]
+    also += [name for name in settings if name not in was and saved.settings.get(name) != campaign.settings.get(name)]
+    await campaign_changed(at, saved, was, also)
+    return answer(saved, etag=etag(saved.revision))
 
 
 @router.delete("/{campaign_id}", status_code=204, openapi_extra=needs("campaigns:write"))
@@ -122,10 +129,11 @@ async def get_campaign_inboxes(campaign_id: UUID, at: Here) -> Response:
 
 @router.put("/{campaign_id}/inboxes", responses=shows(CampaignInboxes), openapi_extra=needs("campaigns:write"))
 async def put_campaign_inboxes(campaign_id: UUID, body: CampaignInboxesIn, at: Here) -> Response:
-    """Makes these the campaign's inboxes."""
-    await lock(at, campaign_id)
+    """Makes these the campaign's inboxes: first mails that wait are shared out anew, follow-ups stay where they are."""
+    campaign = await lock(at, campaign_id)
+    was = await terms_of(at, campaign)
     await _set_inboxes(at, campaign_id, body.inbox_ids)
-    await tell(at, CampaignChanged(campaign_id=campaign_id))
+    await campaign_changed(at, campaign, was)
     return answer(CampaignInboxes(data=await campaigns.list_campaign_inboxes(at.tx, at.team_id, campaign_id)))
 
 
@@ -143,7 +151,10 @@ async def activate_campaign(campaign_id: UUID, at: Here) -> Response:
     version = await save_version(at, campaign_id)
     await check_ready(at, campaign_id)
     await campaigns.activate_campaign(at.tx, at.team_id, campaign_id, at.now)
-    event_id = await tell(at, CampaignActivated(campaign_id=campaign_id, sequence_version=version))
+    event_id = await tell(
+        at,
+        CampaignActivated(campaign_id=campaign_id, sequence_version=version, settings=await terms_of(at, campaign)),
+    )
     return answer(Accepted(id=campaign_id, event_id=event_id, status="active"), 202)
 
 

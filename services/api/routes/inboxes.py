@@ -8,8 +8,10 @@ import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from libs.planning.terms import inbox_terms
 from libs.schema.events.inbox import InboxConnected, InboxDisconnected, InboxPaused, InboxResumed
 from services.api.bodies.inboxes import InboxIn, InboxPatch, InboxSettingsPatch
+from services.api.changes import inbox_changed, plan_anew
 from services.api.commands import tell
 from services.api.credentials import renew, sealed
 from services.api.listing import id_in, page
@@ -62,8 +64,8 @@ async def connect_inbox(body: InboxIn, at: Here) -> Response:
         raise Problem("wrong_state", f"this address was connected at {known.provider} before, and stays there")
     await renew(at, known, body.oauth)
     await inboxes.add_settings(at.tx, inbox_id, DEFAULT_MIN_DELAY_S, DEFAULT_MAX_DELAY_S)
-    await _change_settings(at, inbox_id, body.settings)
-    await tell(at, InboxConnected(inbox_id=inbox_id, provider=body.provider))
+    settings = await _change_settings(at, inbox_id, body.settings)
+    await tell(at, InboxConnected(inbox_id=inbox_id, provider=body.provider, settings=inbox_terms(settings)))
     return answer(await _inbox(at, inbox_id), 201, location=f"/v1/inboxes/{inbox_id}")
 
 
@@ -98,10 +100,11 @@ async def update_inbox(inbox_id: UUID, body: InboxPatch, at: Here) -> Response:
 
 @router.delete("/inboxes/{inbox_id}", status_code=204, openapi_extra=needs("inboxes:write"))
 async def archive_inbox(inbox_id: UUID, at: Here) -> Response:
-    """Puts the inbox away: it sends no more, and its history stays."""
+    """Puts the inbox away: it sends no more, first mails go out of others, and its history stays."""
     if not await inboxes.archive_inbox(at.tx, at.team_id, inbox_id, at.now):
         raise not_found("inbox", parameter="inbox_id")
     await tell(at, InboxDisconnected(inbox_id=inbox_id, reason="archived"))
+    await plan_anew(at, "inbox", inbox_id)
     return nothing()
 
 
@@ -113,19 +116,22 @@ async def get_inbox_settings(inbox_id: UUID, at: Here) -> Response:
 
 @router.patch("/inboxes/{inbox_id}/settings", responses=shows(InboxSettings), openapi_extra=needs("inboxes:write"))
 async def update_inbox_settings(inbox_id: UUID, body: InboxSettingsPatch, at: Here) -> Response:
-    """Changes the named settings; what is planned already keeps its slot."""
-    await _settings(at, inbox_id)
-    return answer(await _change_settings(at, inbox_id, body))
+    """Changes the named settings; the inbox's queued mails get other slots by them at once, and never in a burst."""
+    before = await _settings(at, inbox_id)
+    after = await _change_settings(at, inbox_id, body)
+    await inbox_changed(at, before, after)
+    return answer(after)
 
 
 @router.post(
     "/inboxes/{inbox_id}/pause", status_code=202, responses=shows(Accepted, 202), openapi_extra=needs("inboxes:write")
 )
 async def pause_inbox(inbox_id: UUID, at: Here) -> Response:
-    """Stops sending from the inbox until it is resumed."""
+    """Stops sending from the inbox until it is resumed: first mails go out of other inboxes, follow-ups wait for it."""
     if not await inboxes.pause_inbox(at.tx, at.team_id, inbox_id, "by hand", at.now):
         raise Problem("wrong_state", f"the inbox is {(await _inbox(at, inbox_id)).status}")
     event_id = await tell(at, InboxPaused(inbox_id=inbox_id, reason="by hand"))
+    await plan_anew(at, "inbox", inbox_id)
     return answer(Accepted(id=inbox_id, event_id=event_id, status="paused"), 202)
 
 

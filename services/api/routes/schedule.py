@@ -5,8 +5,9 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from libs.schema.events.campaign import CampaignChanged, CampaignScheduled
+from libs.schema.events.campaign import CampaignScheduled
 from services.api.bodies.schedule import ScheduleIn
+from services.api.changes import campaign_changed, terms_of
 from services.api.commands import tell
 from services.api.problems import Problem, refused
 from services.api.queries import schedule
@@ -36,7 +37,8 @@ async def schedule_campaign(campaign_id: UUID, body: ScheduleIn, at: Here) -> Re
         raise Problem("wrong_state", f"the campaign is {campaign.status}; only a draft can be scheduled")
     await check_ready(at, campaign_id)
     await save_version(at, campaign_id)  # what it starts with; later edits make newer ones
-    event_id = await tell(at, CampaignScheduled(campaign_id=campaign_id, start_at=start_at))
+    event = CampaignScheduled(campaign_id=campaign_id, start_at=start_at, settings=await terms_of(at, campaign))
+    event_id = await tell(at, event)
     return answer(Accepted(id=campaign_id, event_id=event_id, status="scheduled"), 202)
 
 
@@ -46,5 +48,5 @@ async def unschedule_campaign(campaign_id: UUID, at: Here) -> Response:
     campaign = await lock(at, campaign_id)
     if not await schedule.unschedule_campaign(at.tx, at.team_id, campaign_id):
         raise Problem("wrong_state", f"the campaign is {campaign.status}; only a scheduled one waits for its hour")
-    await tell(at, CampaignChanged(campaign_id=campaign_id))
+    await campaign_changed(at, campaign, await terms_of(at, campaign), ["status"])
     return nothing()

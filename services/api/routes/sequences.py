@@ -6,9 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from libs.schema.events.campaign import CampaignChanged
 from services.api.bodies.campaigns import SequenceChange
-from services.api.commands import tell
+from services.api.changes import campaign_changed, terms_of
 from services.api.positions import MinPosition
 from services.api.problems import Problem, not_found
 from services.api.queries import campaigns, sequences
@@ -63,7 +62,8 @@ async def put_sequences(
     version, migrate = None, body.apply_to == "all"
     if campaign.status != "draft":
         version = await save_version(at, campaign_id, moves_leads=migrate)
-    await tell(at, CampaignChanged(campaign_id=campaign_id, sequence_version=version, migrate=migrate))
+    was = await terms_of(at, campaign)  # steps are none of them
+    await campaign_changed(at, campaign, was, ["sequences"], sequence_version=version, migrate=migrate)
     steps = await sequences.list_steps(at.tx, at.team_id, campaign_id)
     return answer(
         Sequence(data=steps, warnings=await warnings_of(at, steps, "/sequences")), etag=etag(campaign.revision + 1)

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from services.api.bodies.inboxes import TeamPatch
+from services.api.changes import team_changed
 from services.api.problems import not_found
 from services.api.queries import teams
 from services.api.resources import Team
@@ -22,13 +23,18 @@ async def get_team(at: Here) -> Response:
 
 @router.patch("", responses=shows(Team), openapi_extra=needs("team:write"))
 async def update_team(body: TeamPatch, at: Here) -> Response:
-    """Changes the named fields. The address stands under every email; without one no campaign can be activated."""
-    changes = body.given()
+    """Changes the named fields. The address stands under every email; without one no campaign can be activated.
+
+    A new zone or limit moves all queued mails of the team at once.
+    """
+    await teams.lock_team(at.tx, at.team_id)
+    changes, before = body.given(), await _team(at)
     if "settings" in changes:
-        current = await _team(at)
-        changes["settings"] = current.settings | body.settings.given()
+        changes["settings"] = before.settings | body.settings.given()
     await teams.update_team(at.tx, at.team_id, changes)
-    return answer(await _team(at))
+    after = await _team(at)
+    await team_changed(at, before, after)
+    return answer(after)
 
 
 @router.get("/members", responses=shows(Members), openapi_extra=needs("team:read"))

@@ -48,7 +48,7 @@ async def _move_batch(deps: Deps, tx: Tx, newer: Version) -> int:
         if not stays:
             anew.append(lead.send_id)
         moves.append((lead.id, after.step_number, after.delay - step.delay))
-    await outcomes.replan(tx, [send_id for send_id in anew if send_id], now, now, "edited")
+    await outcomes.replan(tx, [send_id for send_id in anew if send_id], now, None, "edited")
     await move_queries.change_version(tx, newer, moves)
     await _finish(deps, tx, newer, ends)
     return len(behind)

@@ -40,7 +40,7 @@ async def enrol(deps: Deps) -> bool:
         campaigns = await enrol_queries.running_campaigns(connection)
     now = deps.clock.now()
     for campaign in campaigns:
-        state = campaign.version, campaign.list_changed_at
+        state = campaign.version, campaign.lead_list_id, campaign.list_changed_at
         if deps.scans.wants(campaign.id, state, now) and await _enrol_list(deps, campaign):
             deps.scans.done(campaign.id, state, now)
     return await _complete(deps)

@@ -21,6 +21,7 @@ from libs.schema.runtime.db import Tx, transaction
 from libs.schema.runtime.outbox import Fact, record_all
 from services.sender import outcomes
 from services.sender.deps import Deps
+from services.sender.jobs.changes import free_changed
 from services.sender.outcomes import BY
 from services.sender.queries import moves as move_queries
 from services.sender.queries import plan as plan_queries
@@ -32,16 +33,19 @@ from services.sender.rules.lifecycle import email_status
 
 
 async def plan_slots(deps: Deps) -> bool:
-    """Takes late sends out of their slots and gives due leads theirs; True when a team has more than one batch."""
+    """Takes sends out of slots that are late, or of settings that have changed, and gives due leads theirs.
+
+    True when there is more to do at once: a team has more than one batch, or a change has.
+    """
     now = deps.clock.now()
     ahead = Ahead(round_at=round_of(now), until=round_of(now) + HORIZON, slot_gates=SLOT_GATES)
     async with transaction(deps.pool) as tx:
         if not await plan_queries.lock_planning(tx):
             return False
+        more = await free_changed(tx, now)
         await plan_queries.wake_held(tx, ahead.round_at)
         await outcomes.replan(tx, await slot_queries.late_sends(tx, now - LATE), now, now, "late")
         teams = await plan_queries.teams_to_plan(tx, ahead)
-    more = False
     for team_id in teams:
         async with transaction(deps.pool) as tx:
             if not await plan_queries.lock_planning(tx):
@@ -139,6 +143,7 @@ def _new_send(deps: Deps, sight: Sight, ready: Ready, slot: Slot) -> NewSend:
         variant_id=ready.variant_id,
         message_id=message_id(deps.settings.secret_key, send_id, box.email.rpartition("@")[2]),
         slot_at=slot.at,
+        due_at=lead.next_at,
         from_email=box.email,
         from_name=box.from_name,
         to_email=lead.email,

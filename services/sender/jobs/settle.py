@@ -80,8 +80,7 @@ async def put_off(tx: Tx, send: Claimed, hold: Hold, at: datetime) -> None:
         return
     if hold.effect == "wait":
         await settle_queries.uncount_try(tx, send.send_id)
-        if send.enrollment_id:
-            await fold.due_again(tx, [(send.enrollment_id, send.slot_at)], at)
+        await fold.due_again(tx, [send.send_id], at)
         await record(tx, send.team_id, EmailCancelled(**send.identity(), reason="replanned"), by=BY, at=at)
         return
     reason = "suppressed" if hold.gate == "suppression" else hold.value or hold.gate

@@ -43,19 +43,30 @@ async def end_queued(tx: Tx, ends: Sequence[tuple[UUID, str]], at: datetime, ema
     )
 
 
+# Its server's own wish stands: a mail that was put off after its slot is due no earlier than that.
 DUE_AGAIN = """
-UPDATE enrollments AS e
-SET next_at = greatest(u.at, $3, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END), held_gate = NULL,
-    held_until = NULL
-FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
-WHERE e.id = u.id
-    AND e.state = 'active'
+WITH due AS (
+    UPDATE enrollments AS e
+    SET next_at = greatest(CASE WHEN l.not_before > l.slot_at THEN l.not_before ELSE coalesce(l.due_at, l.slot_at) END,
+            $2, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END),
+        held_gate = NULL, held_until = NULL
+    FROM send_ledger AS l
+    WHERE l.send_id = ANY ($1::uuid[])
+        AND e.id = l.enrollment_id
+        AND e.state = 'active'
+    RETURNING e.lead_id, e.campaign_id, e.next_at
+)
+UPDATE leads AS ld
+SET next_send_at = due.next_at
+FROM due
+WHERE ld.id = due.lead_id
+    AND ld.current_campaign_id = due.campaign_id
 """
 
 
-async def due_again(tx: Tx, dues: Sequence[tuple[UUID, datetime]], earliest: datetime) -> None:
-    """The enrollments whose slot was taken away want another one, no earlier than `earliest`."""
-    await tx.execute(DUE_AGAIN, [enrollment_id for enrollment_id, _ in dues], [at for _, at in dues], earliest)
+async def due_again(tx: Tx, send_ids: Sequence[UUID], earliest: datetime | None) -> None:
+    """The enrollments whose slots were taken away want others: due as they were before, but not before `earliest`."""
+    await tx.execute(DUE_AGAIN, send_ids, earliest)
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):

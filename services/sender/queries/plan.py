@@ -32,6 +32,7 @@ async def wake_held(tx: Tx, now: datetime) -> None:
     await tx.execute(WAKE_HELD, now)
 
 
+# Nobody of a team gets a slot before all that a change has made void are free again (jobs/changes.py).
 TEAMS_TO_PLAN = """
 SELECT DISTINCT e.team_id
 FROM enrollments AS e
@@ -40,6 +41,7 @@ WHERE c.status = 'active'
     AND e.state = 'active'
     AND e.next_at <= $2
     AND (e.held_until IS NULL OR e.held_until <= CASE WHEN e.held_gate = ANY ($3::text[]) THEN $2 ELSE $1 END)
+    AND NOT EXISTS (SELECT FROM replan AS r WHERE r.team_id = e.team_id)
 """
 
 

@@ -26,6 +26,7 @@ class NewSend(msgspec.Struct, frozen=True, kw_only=True):
     variant_id: UUID | None
     message_id: str
     slot_at: datetime
+    due_at: datetime  # when the step fell due, before hours and limits put it into its slot
     from_email: str
     from_name: str | None
     to_email: str
@@ -35,15 +36,16 @@ class NewSend(msgspec.Struct, frozen=True, kw_only=True):
 
 INSERT_LEDGER = """
 INSERT INTO send_ledger AS l (send_id, kind, team_id, campaign_id, step_id, lead_id, lead_key, enrollment_id, inbox_id,
-    message_id, slot_at, not_before, created_at)
+    message_id, slot_at, not_before, due_at, created_at)
 SELECT u.send_id, 'campaign', $1, u.campaign_id, u.step_id, u.lead_id, u.lead_key, u.enrollment_id, u.inbox_id,
-    u.message_id, u.slot_at, u.slot_at, $2
+    u.message_id, u.slot_at, u.slot_at, u.due_at, $2
 FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bytea[], $8::uuid[], $9::uuid[], $10::text[],
-    $11::timestamptz[])
-    AS u(send_id, campaign_id, step_id, lead_id, lead_key, enrollment_id, inbox_id, message_id, slot_at)
+    $11::timestamptz[], $12::timestamptz[])
+    AS u(send_id, campaign_id, step_id, lead_id, lead_key, enrollment_id, inbox_id, message_id, slot_at, due_at)
 ON CONFLICT (send_id) DO UPDATE
 SET state = 'queued', lead_id = excluded.lead_id, enrollment_id = excluded.enrollment_id, inbox_id = excluded.inbox_id,
-    message_id = excluded.message_id, slot_at = excluded.slot_at, not_before = excluded.not_before, settled_at = NULL
+    message_id = excluded.message_id, slot_at = excluded.slot_at, not_before = excluded.not_before,
+    due_at = excluded.due_at, settled_at = NULL
 WHERE l.state = 'expired'
     AND l.committed_at IS NULL
 RETURNING l.send_id
@@ -65,6 +67,7 @@ async def insert_ledger(tx: Tx, team_id: UUID, sends: Sequence[NewSend], now: da
         [send.inbox_id for send in sends],
         [send.message_id for send in sends],
         [send.slot_at for send in sends],
+        [send.due_at for send in sends],
     )
     return {record["send_id"] for record in records}
 
@@ -169,21 +172,3 @@ FOR UPDATE SKIP LOCKED
 async def late_sends(tx: Tx, missed_before: datetime) -> list[UUID]:
     """Queued sends whose time has passed by too much, locked until the transaction ends."""
     return [record["send_id"] for record in await tx.fetch(LATE_SENDS, missed_before)]
-
-
-QUEUED_OF_THROTTLED = """
-SELECT l.send_id
-FROM send_ledger AS l
-JOIN inbox_settings AS s ON s.inbox_id = l.inbox_id
-WHERE l.team_id = $1
-    AND l.inbox_id = $2
-    AND l.state = 'queued'
-    AND l.kind = 'campaign'
-    AND s.auto_throttle_enabled
-ORDER BY l.not_before, l.send_id
-"""
-
-
-async def queued_of_throttled(tx: Tx, team_id: UUID, inbox_id: UUID) -> list[UUID]:
-    """The queued campaign mails of an inbox whose health decides how much it sends; none of another."""
-    return [record["send_id"] for record in await tx.fetch(QUEUED_OF_THROTTLED, team_id, inbox_id)]
