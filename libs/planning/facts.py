@@ -98,7 +98,7 @@ class PlannedInbox(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SequenceVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign's settings, one saved version of its steps, and which of its variants have won their test."""
+    """A campaign's settings, one saved version of its steps, and which variants have won against all arms there."""
 
     campaign_id: UUID
     version: int

@@ -94,7 +94,9 @@ class Words(msgspec.Struct, frozen=True):
 def variant_of(step: Step, lead_key: bytes, winners: Collection[UUID] = ()) -> Variant | None:
     """The lead's arm of the test: the winner once there is one, else by weight, for ever the same.
 
-    None when the step has no variants.
+    A new arm, or new words for one, begin a new test: who had won is one of the arms again, until it is decided anew
+    (field.md 4.10). Fewer arms, or other weights, begin none. Leads in an older version, which does not have the new
+    arm, go on with its winner. None when the step has no variants.
     """
     won = next((variant for variant in step.variants if variant.variant_id in winners), None)
     if won is not None:

@@ -60,7 +60,10 @@ class Judge:
 
 
 async def judge_tests(runtime: Runtime, as_of: datetime) -> None:
-    """Gives every test that is sure its winner, and says so; shows where there is no difference to find."""
+    """Gives every test that is sure its winner, and says so; shows where there is no difference to find.
+
+    A step whose test was decided is judged again when it has got another arm, and shows no winner until then.
+    """
     async with transaction(runtime.pool) as tx:
         await offset.hold_offset(tx)  # as in refresh_inboxes: the projection counts in the same rows
         found = await arms.read_arms(tx, as_of, MATURE_DAYS)
@@ -68,9 +71,13 @@ async def judge_tests(runtime: Runtime, as_of: datetime) -> None:
         verdicts = [(test, _judged(test)) for test in tests]
         none = [test[0].step_id for test, verdict in verdicts if isinstance(verdict, NoDifference)]
         await arms.show_no_difference(tx, none)
+        await arms.show_running(tx, [test[0].step_id for test in tests])
         won = [(test, verdict) for test, verdict in verdicts if isinstance(verdict, Won)]
-        crowned = await arms.crown(tx, [verdict.variant_id for _, verdict in won])
-        facts = [_fact(test, verdict) for test, verdict in won if verdict.variant_id in crowned]
+        facts = [
+            _fact(test, verdict)
+            for test, verdict in won
+            if await arms.crown(tx, test[0].step_id, verdict.variant_id, [arm.variant_id for arm in test])
+        ]
         await record_all(tx, facts, by="analytics", at=as_of)
 
 

@@ -158,7 +158,7 @@ async def impact_of(at: Scope, campaign: Campaign, change: SequenceChange) -> Se
     return SequenceImpact(
         apply_to=change.apply_to,
         sequence_version=None if campaign.status == "draft" else version,
-        steps=impact.changes(frozen(live), new),
+        steps=impact.changes(frozen(live), new, [arm.id for step in live for arm in step.variants if arm.is_winner]),
         leads_keeping=0 if moves else leads,
         leads_moving=leads if moves else 0,
         leads_finishing=impact.finishing(versions, new, standing) if moves else 0,

@@ -28,24 +28,24 @@ from tests.support import (
     insert,
     make_campaign,
     make_inbox,
-    make_lead,
     make_list,
     make_team,
     role_url,
 )
 
 SENT_ON = date(2026, 3, 2)
+DRAFTED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD_ENOUGH = datetime(2026, 3, 10, 0, 1, tzinfo=UTC)  # the day's last minute is seven days past
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Trial:
     """A campaign whose first step tests two arms, and a judge whose clock the test moves."""
 
     owner: Connection
     team: Team
     campaign: Campaign
-    arms: tuple[UUID, UUID]
+    arms: tuple[UUID, ...]
     clock: FixedClock
     judge: Judge
 
@@ -76,7 +76,7 @@ async def trial(database: str, owner: Connection) -> AsyncIterator[Trial]:
     arms = new_id(), new_id()
     for index, arm in enumerate(arms):
         row = {"id": arm, "sequence_id": campaign.step_ids[0], "variant_index": index, "subject": "x", "body": "y"}
-        await insert(owner, "sequence_variants", row)
+        await insert(owner, "sequence_variants", row | {"created_at": DRAFTED_AT})
     url, clock = role_url(database, "analytics"), FixedClock(OLD_ENOUGH)
     pool = await open_pool(url, application_name="test", max_size=2)
     runtime = Runtime(
@@ -102,16 +102,74 @@ async def test_the_winner_is_shown_told_with_its_numbers_and_gets_every_new_mail
     assert (told.arm_ids, told.arm_sent, told.arm_replied) == (list(trial.arms), [200, 210], [2, 22])
     assert told.probability >= 0.97
     assert told.expected_loss < 0.002
-    lead = await make_lead(trial.owner, trial.team)
-    row = {"id": new_id(), "team_id": trial.team.id, "campaign_id": trial.campaign.id, "lead_id": lead.id}
-    where = {"lead_key": lead.key, "sequence_version": 1, "step_number": 1, "next_at": OLD_ENOUGH}
-    await insert(trial.owner, "enrollments", row | where | {"enrolled_at": OLD_ENOUGH})
-    leads = await planning.lead_facts(trial.owner, trial.team.id, [row["id"]])
-    (version,) = await planning.sequences(trial.owner, trial.team.id, leads)
-    assert version.winners == [trial.arms[1]]
+    assert await winners_of(trial, *trial.arms) == [trial.arms[1]]
     trial.clock.move(timedelta(hours=2))
     await trial.judge.judge_tests()
     assert len(await trial.told()) == 1
+
+
+async def new_arm(trial: Trial, at: datetime) -> UUID:
+    row = {"id": new_id(), "sequence_id": trial.campaign.step_ids[0], "variant_index": 2, "subject": "x", "body": "z"}
+    await insert(trial.owner, "sequence_variants", row | {"created_at": at})
+    return row["id"]
+
+
+async def winners_of(trial: Trial, *arms: UUID) -> list[UUID]:
+    """Who gets the mails of a version whose step has these arms."""
+    kept = [{"variant_id": str(arm), "subject": "x", "body": "y"} for arm in arms]
+    await trial.owner.execute("UPDATE sequence_version SET steps = jsonb_set(steps, '{0,variants}', $1)", kept)
+    (version,) = await planning.versions(trial.owner, trial.team.id, {(trial.campaign.id, 1)})
+    return version.winners
+
+
+async def test_a_new_arm_beside_a_winner_begins_a_new_test_of_all_arms_from_that_day_on(trial: Trial) -> None:
+    one, two = trial.arms
+    await trial.outcomes(0, 200, 2)
+    await trial.outcomes(1, 200, 22)
+    await trial.judge.judge_tests()
+    three = await new_arm(trial, OLD_ENOUGH)
+    assert await winners_of(trial, one, two) == [two]  # who keeps the version without it
+    assert await winners_of(trial, one, two, three) == []
+    trial.clock.move(timedelta(hours=1))
+    await trial.judge.judge_tests()
+    assert await trial.winners() == []
+
+    day = OLD_ENOUGH.date()
+    trial.arms = one, two, three
+    for arm, replied in enumerate((4, 1, 4)):
+        await trial.outcomes(arm, 200, replied, day)
+    trial.clock.move(timedelta(days=9))
+    await trial.judge.judge_tests()
+    assert len(await trial.told()) == 1  # what the second arm did before does not make it win again
+    await trial.outcomes(2, 200, 40, day)
+    trial.clock.move(timedelta(hours=1))
+    await trial.judge.judge_tests()
+    assert await trial.winners() == [three]
+    assert await winners_of(trial, one, two, three) == [three]
+    assert await winners_of(trial, one, two) == [two]  # who does not have it, still gets the better of what there was
+    told = (await trial.told())[-1]
+    assert isinstance(told, CampaignVariantWon)
+    assert (told.variant_id, told.arm_sent) == (three, [200, 200, 400])
+
+
+async def test_the_newest_verdict_counts_where_two_could_and_fewer_arms_begin_no_test(trial: Trial) -> None:
+    one, two = trial.arms
+    await trial.outcomes(0, 200, 2)
+    await trial.outcomes(1, 200, 22)
+    await trial.judge.judge_tests()
+    three, day = await new_arm(trial, OLD_ENOUGH), OLD_ENOUGH.date()
+    trial.arms = one, two, three
+    for arm, replied in enumerate((44, 1, 1)):
+        await trial.outcomes(arm, 200, replied, day)
+    trial.clock.move(timedelta(days=9))
+    await trial.judge.judge_tests()
+    assert await trial.winners() == [one]
+    assert await winners_of(trial, one, two, three) == await winners_of(trial, one, two) == [one]
+    await trial.owner.execute("UPDATE sequence_variants SET deleted_at = $2 WHERE id = $1", three, OLD_ENOUGH)
+    trial.clock.move(timedelta(hours=1))
+    await trial.judge.judge_tests()
+    assert await trial.winners() == [one]
+    assert len(await trial.told()) == 2
 
 
 async def test_mails_that_are_not_seven_days_old_do_not_count(trial: Trial) -> None:

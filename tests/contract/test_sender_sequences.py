@@ -306,7 +306,7 @@ async def test_a_planned_mail_keeps_its_arm_when_another_wins_and_new_mails_go_t
     await world.plan()
     planned = await pairs(world, "SELECT to_email, subject FROM emails")
     assert set(planned.values()) == {"Arm 0", "Arm 1"}
-    await world.owner.execute("UPDATE sequence_variants SET is_winner = true WHERE id = $1", arms[1])
+    await world.owner.execute("UPDATE sequence_variants SET won_against = $2 WHERE id = $1", arms[1], arms)
     await world.leads(*(f"late{number}" for number in range(12)))
     await world.go_on(3 * HOUR, step=5 * MINUTE)
     mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]

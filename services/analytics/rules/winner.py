@@ -1,6 +1,7 @@
 """Which arm of an A/B test has won, and is it sure? The rule of field.md 4.10, on human replies and never on opens.
 
-Says nothing while it is unsure: the raw leader at 30 mails is the worse arm in 23 of 100 tests of 3 % against 5 %.
+Says nothing while it is unsure: the raw leader at 30 mails is the worse arm in 23 of 100 tests of 3 % against 5 %. A
+new arm begins a new test, of all arms from that day on: what the others did before, they did among other readers.
 """
 
 import math

@@ -22,7 +22,8 @@ ORDER BY step_number
 """
 LIST_VARIANTS = """
 SELECT v.sequence_id, v.id, v.variant_index, v.weight, v.subject, v.body, v.sent_count, v.opened_count,
-    v.replied_count, v.is_winner
+    v.replied_count, coalesce(v.won_against @> ARRAY(SELECT a.id FROM sequence_variants AS a
+        WHERE a.sequence_id = s.id AND a.deleted_at IS NULL), false) AS is_winner
 FROM sequence_variants AS v
 JOIN sequences AS s ON s.id = v.sequence_id
 WHERE v.team_id = $1

@@ -4,7 +4,8 @@ Says it before anything is written, by the rules by which the sender moves leads
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Literal
 from uuid import UUID
@@ -17,7 +18,10 @@ _FIELDS = ("step_number", "delay_days", "delay_hours", "subject", "body", "condi
 
 
 class StepChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one step: `fields` names what differs, numbers are the new ones (of a removed step, the old)."""
+    """What becomes of one step: `fields` names what differs, numbers are the new ones (of a removed step, the old).
+
+    `begins_test`: its A/B test was decided, and a new arm, or the loss of the winner, makes all arms begin anew.
+    """
 
     id: UUID
     step_number: int
@@ -25,6 +29,7 @@ class StepChange(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[str] = []
     variants_added: int = 0
     variants_removed: int = 0
+    begins_test: bool = False
 
 
 class QueuedDay(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +71,14 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     mails: int
 
 
-def changes(old: Sequence[Step], new: Sequence[Step]) -> list[StepChange]:
-    """What becomes of each step that does not stay as it is, in the new order, removed ones last."""
+def changes(old: Sequence[Step], new: Sequence[Step], winners: Collection[UUID] = ()) -> list[StepChange]:
+    """What becomes of each step that does not stay as it is, in the new order, removed ones last.
+
+    `winners` are the variants that have won their step's test as it is now.
+    """
     before, after = {step.step_id: step for step in old}, {step.step_id: step for step in new}
     found = [
-        _changed(before[step.step_id], step)
+        _changed(before[step.step_id], step, winners)
         if step.step_id in before
         else StepChange(
             id=step.step_id, step_number=step.step_number, change="added", variants_added=len(step.variants)
@@ -85,7 +93,7 @@ def changes(old: Sequence[Step], new: Sequence[Step]) -> list[StepChange]:
     return [*(change for change in found if change is not None), *gone]
 
 
-def _changed(old: Step, new: Step) -> StepChange | None:
+def _changed(old: Step, new: Step, winners: Collection[UUID]) -> StepChange | None:
     fields = [name for name in _FIELDS if getattr(old, name) != getattr(new, name)]
     if old.variants != new.variants:
         fields.append("variants")
@@ -99,7 +107,13 @@ def _changed(old: Step, new: Step) -> StepChange | None:
         fields=fields,
         variants_added=len(arms_after - arms_before),
         variants_removed=len(arms_before - arms_after),
+        begins_test=len(arms_after) > 1 and _loses_verdict(arms_before, arms_after, arms_before.intersection(winners)),
     )
+
+
+def _loses_verdict(before: AbstractSet[UUID], after: AbstractSet[UUID], won: AbstractSet[UUID]) -> bool:
+    """Whether there was a winner, which is gone or meets an arm that it has not won against."""
+    return bool(won) and not (won <= after <= before)
 
 
 def finishing(versions: Mapping[int, Sequence[Step]], new: Sequence[Step], standing: Sequence[Standing]) -> int:
