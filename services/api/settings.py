@@ -19,7 +19,8 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     public_port: int = 8081
     rate_per_second: float = 50.0  # of one key, in the long run
     rate_burst: int = 200  # of one key, at once
-    # Which name servers are asked for recipients' providers: addresses, with a port or without; empty = the system's.
+    # Which name servers are asked, for recipients' providers and about sending domains: addresses, with a port or
+    # without; empty = the system's.
     dns_servers: tuple[str, ...] = ()
     # What this installation is called at the two providers; without an id their mailboxes need app passwords.
     google_client_id: str | None = None

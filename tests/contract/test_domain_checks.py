@@ -9,9 +9,11 @@ import dns.asyncresolver
 import dns.rcode
 import pytest
 
+from services.api import checks
 from services.api import dns as api_dns
 from services.api.checks import AT_ONCE, CLAIM, LOOKED_AT_ONCE, check_domains
 from services.api.dns import Resolver
+from services.api.records import look_up
 from services.api.rules.records.verdict import AFTER_SILENCE, DAY, KEPT_IN_SILENCE, SOON
 from tests.contract.domains_world import KEY, LATER, added, codes, due_in, good, look, told, verdicts
 from tests.contract.fake_dns import Records, zone
@@ -241,6 +243,24 @@ async def test_so_many_at_once_and_each_by_one_process(rig: Rig) -> None:
         rig.clock.move(SOON * LATER)
         await asyncio.gather(*(look(rig, served) for _ in range(3)))
         assert len(served.asked) == 2 * questions
+
+
+async def test_a_domain_that_cannot_be_looked_up_does_not_hold_the_others_up(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(resolver: Resolver, domain: str, *more: str | None) -> Any:
+        if domain == "poison.test":
+            raise AssertionError("a fault of ours")
+        return await look_up(resolver, domain, *more)
+
+    monkeypatch.setattr(checks, "look_up", failing)
+    caller = await rig.team()
+    poison, domain_id = await added(caller, "poison.test"), await added(caller)
+    async with zone(good("acme.test")) as served:
+        with pytest.raises(ExceptionGroup, match="could not be looked up"):
+            await look(rig, served)
+        assert await verdicts(caller, domain_id) == [True, True, True]
+        assert await due_in(rig, poison) == CLAIM
 
 
 async def test_a_signal_does_not_wait_for_a_name_server_and_what_was_claimed_comes_again(rig: Rig) -> None:
