@@ -151,6 +151,8 @@ def test_transfer_encodings_and_charsets_are_undone_as_far_as_they_go() -> None:
 
     assert text(b"; charset=iso-8859-1", b"gr\xfc\xdfe") == "gr\u00fc\u00dfe"
     assert text(b"; charset=iso-2022-jp", "\u732b".encode()) == "\u732b"  # says one thing, is another
+    assert text(b"", "\u732b".encode("iso-2022-jp")) == "\u732b"  # says nothing
+    assert text(b"; charset=iso-2022-jp", "\u732b\u306f".encode("euc-jp")) == "\u732b\u306f"
     assert text(b"; charset=no-such", b"caf\xe9") == "caf\ufffd"
     assert text(b"; charset=unicode_escape", b"\\d") == "\\d"
     assert text(b"\nContent-Transfer-Encoding: base64", b"aGVsbG8=!!!") == "hello"
@@ -161,6 +163,14 @@ def test_transfer_encodings_and_charsets_are_undone_as_far_as_they_go() -> None:
 
 def test_what_a_database_cannot_hold_is_replaced() -> None:
     assert clean("a\0b\ud800c") == "a\ufffdb?c"
+
+
+def test_a_mark_of_utf_8_in_front_hides_no_header() -> None:
+    assert parse(b"\xef\xbb\xbfSubject: hello\n\n").headers.first("subject") == "hello"
+
+
+def test_a_header_in_japanese_that_was_not_encoded_is_read() -> None:
+    assert parse(b"Subject: " + "\u732b".encode("iso-2022-jp") + b"\n\n").headers.first("subject") == "\u732b"
 
 
 def test_a_boundary_that_is_not_the_declared_one_is_found() -> None:

@@ -79,6 +79,19 @@ def test_the_notice_is_read_wherever_the_returned_message_stands() -> None:
         assert found.matched_message_id == "<x@acme.test>"
 
 
+def test_every_status_part_of_a_report_is_read() -> None:
+    parts = "".join(
+        f"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; {name}@lead.test\nStatus: {status}\n"
+        for name, status in (("bob", "5.1.1"), ("carol", "5.2.2"))
+    )
+    head = "From: postmaster@lead.test\nContent-Type: multipart/report; report-type=delivery-status; boundary=b"
+    found = inspect(f"{head}\n\n{parts}--b--\n".encode())
+    assert [(each.address, each.hard) for each in found.recipients] == [
+        ("bob@lead.test", True),
+        ("carol@lead.test", False),
+    ]
+
+
 def test_a_telephone_number_in_an_absence_note_is_no_reply_of_a_server() -> None:
     raw = (
         "Return-Path: <>\nFrom: bob@lead.test\nSubject: Away: delivery problems\nAuto-Submitted: auto-replied\n"

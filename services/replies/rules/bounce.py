@@ -22,7 +22,6 @@ from services.replies.rules.notification import Notification, read_notification
 from services.replies.rules.parse import (
     Headers,
     Message,
-    Part,
     addresses,
     decoded,
     message_ids,
@@ -39,6 +38,7 @@ MAX_STATUS_CHARS = 64_000  # of a delivery-status part that are read
 
 # What a report may say happened (RFC 3464 §2.3.3); any other word there means that it failed.
 _NOT_REFUSED = frozenset({"delayed", "delivered", "relayed", "expanded"})
+_STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _ONLY_DELAYED = any_of(
     r"""
     warning (?:message )?only|will be retried|still being retried|has been delayed|delivery.{0,20}delayed
@@ -137,7 +137,7 @@ def _tokens(message: Message, returned: list[Headers], notice: str) -> tuple[str
 
 
 def _complaint(message: Message) -> Report | None:
-    part = _first(message, "message/feedback-report")
+    part = next((each for each in message.parts if each.content_type == "message/feedback-report"), None)
     if part is None and message.params.get("report-type", "").lower() == "feedback-report":
         part = next((each for each in message.parts[:MAX_TEXTS] if b"feedback-type:" in each.body.lower()), None)
     if part is None and not message.headers.first("subject").lower().startswith(_JUNK_REPORT):
@@ -167,10 +167,6 @@ def _from_notification(message: Message, told: Notification) -> Report | None:
     return msgspec.structs.replace(_report(message, [shown], recipients, ""), feedback_type=told.feedback_type)
 
 
-def _first(message: Message, *content_types: str) -> Part | None:
-    return next((part for part in message.parts if part.content_type in content_types), None)
-
-
 def _groups(message: Message, *, is_told: bool) -> list[Headers]:
     """The fields of each recipient (RFC 3464 §2.3): of the part made for them, or of a text that they are written into.
 
@@ -178,8 +174,8 @@ def _groups(message: Message, *, is_told: bool) -> list[Headers]:
     """
     if is_by_hand(message.headers) and not is_report(message):
         return []
-    part = _first(message, "message/delivery-status", "message/global-delivery-status")
-    text = text_of(part) if part else ""
+    told = [part for part in message.parts[:MAX_TEXTS] if part.content_type in _STATUS_TYPES]
+    text = "\n\n".join(text_of(part)[:MAX_STATUS_CHARS] for part in told)
     if not text and is_told:
         text = next(
             (each for each in map(read_text, message.parts[:MAX_TEXTS]) if "final-recipient:" in each.lower()), ""

@@ -59,7 +59,8 @@ _WORDS = re.compile(
         unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed|could(?: not|n't) be sent
         \b[45]\d\d[ -]#?[45]\.\d{1,3}\.\d|final-recipient ?:|will be retried|no such (?:user|recipient)|no mail ?box
         (?:user|recipient|address|domain.{0,60}) (?:(?:was|is|could) )?not (?:be )?found
-        nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|n'a pas (?:pu |encore )?(?:etre|ete)|non remis
+        nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|non remis
+        n'a pas (?:pu |encore )?(?:etre|ete)
         no (?:se )?(?:ha )?(?:pudo|podido|fue)|entregad|nao (?:foi|pode)|entregue|non (?:e stato|puo|sono stati)|recapit
         (?:inte|ikke).{0,20}lever|lever\w{2,8} (?:misslyck|mislyk)|teslim edileme|ei voitu toimittaa
         niet (?:worden )?(?:bezorgd|afgeleverd|besteld)|nie (?:zostala|mogla|mozna|dostarcz)|neb\w+ doruc|nelze doruc

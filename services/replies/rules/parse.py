@@ -49,6 +49,7 @@ _MAIL_CODECS = (
     "johab",
     "kz",
 )
+_JIS = b"\x1b$"  # how ISO-2022-JP begins in ASCII; old mail systems do not declare it
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 _ANGLE_ADDRESS = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
 # What may stand around an address in running text, full-width marks too.
@@ -176,6 +177,7 @@ def addresses(text: str, limit: int = 20) -> list[str]:
 
 def _split(raw: bytes) -> tuple[Headers, bytes]:
     """The header block's fields, and what follows the first empty line."""
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     if raw.startswith(b"From "):  # an mbox separator in front
         raw = raw.partition(b"\n")[2]
     if raw.startswith((b"\n", b"\r\n")):
@@ -201,7 +203,8 @@ def _fields(block: bytes) -> Headers:
 
 
 def _field_text(value: bytes) -> str:
-    text = value.replace(b"\r", b"").decode("utf-8", "replace").strip()
+    plain = value.replace(b"\r", b"")
+    text = (_decode(plain, "") if _JIS in plain else plain.decode("utf-8", "replace")).strip()
     if "=?" in text:
         text = _ENCODED_WORD.sub(_encoded_word, _BETWEEN_WORDS.sub("?==?", text))
     return clean(text)
@@ -235,6 +238,10 @@ def _decode(data: bytes, charset: str) -> str:
         except LookupError:  # an unknown charset is read as UTF-8: mostly it is, and the rest stays readable
             found = "utf-8"
         name = found if found.startswith(_MAIL_CODECS) else "utf-8"
+    if data.isascii() and _JIS in data and not name.startswith("iso2022"):
+        name = "iso2022_jp"
+    elif name == "iso2022_jp" and not data.isascii():  # has no such bytes: a carrier's reports are EUC-JP
+        name = "euc_jp"
     try:
         return data.decode(name, "replace")
     except UnicodeError:  # utf-16 refuses some input even so

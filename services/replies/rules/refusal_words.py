@@ -158,7 +158,7 @@ _MISSED_ELSEWHERE = alternatives(
     (?:unbekannt|onbekend|nieznan|neznam|неизвестн|несуществующ)\w{0,3}|okand|ukendt|ukjent|bilinmeyen|tuntematon
     (?:no se|nao se|nao) (?:ha |foi )?(?:pudo |possivel )?(?:encontr|localiz)\w{1,4}.{0,8}
     (?:impossibile trovare|impossible de trouver).{0,8}|(?:hitta|finde|finne).{0,12}|(?:odnalezc|znalezc).{0,24}
-    не (?:наиден|удалось наити).{0,8}|找不到.{0,8}
+    не (?:наиден|удалось наити).{0,8}|找不到.{0,8}|존재하지 않는
     """
 )
 ELSEWHERE = re.compile(_UNKNOWN_ELSEWHERE)
