@@ -37,8 +37,10 @@ from services.sender.jobs.edit import move_leads
 from services.sender.jobs.enrol import RESCAN_AFTER, enrol, start_scheduled
 from services.sender.jobs.mend import reap, settle_unknown, tell_delivered
 from services.sender.jobs.plan import plan_slots
-from services.sender.jobs.send import send_due
+from services.sender.jobs.send import pass_together, send_due
+from services.sender.jobs.settle import accept_together
 from services.sender.smtp import Courier
+from services.sender.together import Together
 
 SETTINGS = SenderSettings
 
@@ -118,6 +120,8 @@ def make_deps(runtime: Runtime, settings: SenderSettings) -> Deps:
         owner=Owner(settings.database_url),
         scans=Scans(RESCAN_AFTER),
         books=Books(),
+        points=Together(functools.partial(pass_together, runtime.pool)),
+        acceptances=Together(functools.partial(accept_together, runtime.pool, runtime.clock)),
     )
 
 

@@ -14,7 +14,11 @@ import msgspec
 from libs.schema.runtime.db import DATABASE_ERRORS, Connection
 from libs.schema.runtime.service import Runtime
 from libs.schema.runtime.settings import Settings
+from services.sender.queries.claim import Claimed
+from services.sender.queries.point import Point
+from services.sender.rules.verdict import Accepted
 from services.sender.smtp import Courier, Timeouts
+from services.sender.together import Together
 
 HOLD_OWNER = "SELECT pg_advisory_lock($1)"
 STILL_THERE = "SELECT 1"
@@ -43,6 +47,8 @@ class Deps(Runtime):
     owner: "Owner"
     scans: "Scans"
     books: "Books"
+    points: Together[tuple[Claimed, Point], bool]  # T2
+    acceptances: Together[tuple[Claimed, Accepted], bool]  # T3, as a mail usually ends
 
     @property
     def lease_s(self) -> float:

@@ -43,47 +43,70 @@ _HAD = frozenset(("queued", "claimed", "in_data", "accepted", "unknown"))
 _BOUNCES = {"hard": BounceHard, "soft": BounceSoft, "blocked": BounceBlocked}
 
 
-async def sent(  # noqa: PLR0913 - who, when and how
-    tx: Tx,
-    send: Send,
-    enrollment: settle.Enrollment | None,
-    at: datetime,
-    *,
-    resolved_by: Resolution = "smtp",
-    answer: tuple[int | None, str | None] = (None, None),
-) -> None:
-    """The mail has gone and is shown so: the sequence of its enrollment, which is locked, goes on from the sending."""
-    committed_at = send.committed_at or at
-    event = EmailSent(
-        **_dated(send, at),
-        attempt=send.attempt,
-        resolved_by=resolved_by,
-        scheduled_at=send.slot_at,
-        smtp_code=answer[0],
-        smtp_status=answer[1],
-    )
-    after = await go_on(tx, enrollment, send.step_id, went_at(committed_at, send.not_before), at)
-    await record(tx, send.team_id, event, *after, by=BY, at=at)
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail that has gone and is shown so, with its enrollment, which is locked, and what the server answered."""
+
+    send: Send
+    enrollment: settle.Enrollment | None
+    smtp_code: int | None = None
+    smtp_status: str | None = None
 
 
-async def go_on(
-    tx: Tx, enrollment: settle.Enrollment | None, step_id: UUID | None, sent_at: datetime, at: datetime
-) -> list[Event]:
-    """The locked enrollment waits for the step after this one, or has had its last; one that was stopped stays so.
+async def sent(tx: Tx, mails: Sequence[Gone], at: datetime, *, resolved_by: Resolution = "smtp") -> None:
+    """Tells of mails that have gone; the sequences of their enrollments go on from the sending."""
+    facts: list[Fact] = []
+    steps: list[Step] = []
+    for mail in mails:
+        send = mail.send
+        event = EmailSent(
+            **_dated(send, at),
+            attempt=send.attempt,
+            resolved_by=resolved_by,
+            scheduled_at=send.slot_at,
+            smtp_code=mail.smtp_code,
+            smtp_status=mail.smtp_status,
+        )
+        facts.append(Fact(team_id=send.team_id, event=event))
+        if mail.enrollment:
+            sent_at = went_at(send.committed_at or at, send.not_before)
+            steps.append(Step(team_id=send.team_id, enrollment=mail.enrollment, id=send.step_id, sent_at=sent_at))
+    await record_all(tx, [*facts, *await go_on(tx, steps, at)], by=BY, at=at)
 
-    The step is found by its id in the enrollment's own version: an edit may have given it another number since.
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that an enrollment, which is locked, has had."""
+
+    team_id: UUID
+    enrollment: settle.Enrollment
+    id: UUID | None
+    sent_at: datetime
+
+
+async def go_on(tx: Tx, steps: Sequence[Step], at: datetime) -> list[Fact]:
+    """The enrollments wait for the steps after these, or have had their last; one that was stopped stays so.
+
+    A step is found by its id in the enrollment's own version: an edit may have given it another number since.
     """
-    if not enrollment or enrollment.state != "active":
-        return []
-    if enrollment.step_number not in {step.step_number for step in enrollment.steps if step.step_id == step_id}:
-        return []
-    following = step_at(enrollment.steps, enrollment.step_number + 1)
-    if following is not None:
-        await settle.next_step(tx, enrollment.id, following.step_number, sent_at + following.delay)
-        return []
+    waiting: list[tuple[UUID, int, datetime]] = []
+    done: list[Step] = []
+    for had in steps:
+        enrollment = had.enrollment
+        here = {step.step_number for step in enrollment.steps if step.step_id == had.id}
+        if enrollment.state != "active" or enrollment.step_number not in here:
+            continue
+        following = step_at(enrollment.steps, enrollment.step_number + 1)
+        if following is None:
+            done.append(had)
+        else:
+            waiting.append((enrollment.id, following.step_number, had.sent_at + following.delay))
+    await settle.next_steps(tx, waiting)
     end = settle.End(state="finished", reason=None, at=at, lead_status="sequence_complete")
-    await settle.end_enrollment(tx, enrollment.id, end, LEAD_STATUSES)
-    return [LeadCompleted(lead_id=enrollment.lead_id, enrollment_id=enrollment.id, campaign_id=enrollment.campaign_id)]
+    await settle.end_enrollments(tx, [had.enrollment.id for had in done], end, LEAD_STATUSES)
+    return [Fact(team_id=had.team_id, event=_completed(had.enrollment)) for had in done]
+
+
+def _completed(enrollment: settle.Enrollment) -> LeadCompleted:
+    return LeadCompleted(lead_id=enrollment.lead_id, enrollment_id=enrollment.id, campaign_id=enrollment.campaign_id)
 
 
 async def stop(tx: Tx, send: Send, at: datetime, reason: str, *, state: str = "stopped") -> list[Event]:
@@ -91,7 +114,7 @@ async def stop(tx: Tx, send: Send, at: datetime, reason: str, *, state: str = "s
     if send.enrollment_id is None or send.lead_id is None or send.campaign_id is None:
         return []
     end = settle.End(state=state, reason=reason, at=at, lead_status=STATUS_AFTER_STOP.get(reason))
-    if not await settle.end_enrollment(tx, send.enrollment_id, end, LEAD_STATUSES):
+    if not await settle.end_enrollments(tx, [send.enrollment_id], end, LEAD_STATUSES):
         return []
     return [
         LeadStopped(lead_id=send.lead_id, enrollment_id=send.enrollment_id, campaign_id=send.campaign_id, reason=reason)
@@ -173,7 +196,7 @@ async def end_lead(tx: Tx, team_id: UUID, lead: DueLead, reason: str | None, at:
     """The sequence of a lead that waits for no mail ends: stopped for a reason, or (None) it has had every step."""
     state, status = ("stopped", STATUS_AFTER_STOP.get(reason)) if reason else ("finished", "sequence_complete")
     end = settle.End(state=state, reason=reason, at=at, lead_status=status)
-    if not await settle.end_enrollment(tx, lead.enrollment_id, end, LEAD_STATUSES):
+    if not await settle.end_enrollments(tx, [lead.enrollment_id], end, LEAD_STATUSES):
         return
     identity = {"lead_id": lead.lead_id, "enrollment_id": lead.enrollment_id, "campaign_id": lead.campaign_id}
     event = LeadStopped(**identity, reason=reason) if reason else LeadCompleted(**identity)
@@ -185,7 +208,9 @@ async def step_over(tx: Tx, team_id: UUID, lead: DueLead, past: resolve.Past, at
     if past.state in _HAD:
         sent_at = went_at(past.committed_at or at, past.not_before)
         enrollment = await settle.lock_enrollment(tx, lead.enrollment_id)
-        await record(tx, team_id, *await go_on(tx, enrollment, past.step_id, sent_at, at), by=BY, at=at)
+        if enrollment:
+            had = Step(team_id=team_id, enrollment=enrollment, id=past.step_id, sent_at=sent_at)
+            await record_all(tx, await go_on(tx, [had], at), by=BY, at=at)
     else:
         await end_lead(tx, team_id, lead, f"already_{past.state}", at)
 
@@ -197,7 +222,7 @@ async def resolve_unknown(
     settled = await resolve_rows(tx, send_ids, evidence, at, email_status("accepted"))
     for send in settled:
         enrollment = await settle.show_sent(tx, send, send.committed_at or at)
-        await sent(tx, send, enrollment, at, resolved_by=resolved_by)
+        await sent(tx, [Gone(send=send, enrollment=enrollment)], at, resolved_by=resolved_by)
     return len(settled)
 
 
@@ -230,7 +255,7 @@ async def fold_stops(tx: Tx, team_id: UUID, stopped: Sequence[fold.Stopped], at:
     facts = [_cancelled(send, "stopped") for send in cancelled]
     for one in stopped:
         end = settle.End(state="stopped", reason=one.reason, at=at, lead_status=STATUS_AFTER_STOP.get(one.reason))
-        if await settle.end_enrollment(tx, one.id, end, LEAD_STATUSES):
+        if await settle.end_enrollments(tx, [one.id], end, LEAD_STATUSES):
             event = LeadStopped(
                 lead_id=one.lead_id, enrollment_id=one.id, campaign_id=one.campaign_id, reason=one.reason
             )

@@ -100,7 +100,7 @@ async def test_giving_a_connection_back_costs_no_round_trip(pool: Pool) -> None:
 
     async with pool.acquire(timeout=5) as connection:
         connection.add_query_logger(note)
-    async with barrier.inside(pool, new_id(), b"key", new_id()) as tx:
+    async with barrier.inside(pool, [(new_id(), b"key", new_id())]) as tx:
         await tx.fetchval("SELECT 1")
     async with pool.acquire(timeout=5) as connection:
         connection.remove_query_logger(note)
@@ -109,13 +109,28 @@ async def test_giving_a_connection_back_costs_no_round_trip(pool: Pool) -> None:
 
 async def test_the_barrier_is_entered_before_the_first_statement_looks(pool: Pool, module_database: str) -> None:
     team, campaign = new_id(), new_id()
-    async with barrier.inside(pool, team, b"\x00k", campaign) as tx:
+    async with barrier.inside(pool, [(team, b"\x00k", campaign)]) as tx:
         held = await tx.fetchval("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ShareLock'")
         assert held == 3
         assert not await _would_pass(module_database, lambda rival: barrier.stop_people(rival, team, [b"\x00k"]))
         assert not await _would_pass(module_database, lambda rival: barrier.stop_campaign(rival, campaign))
         assert not await _would_pass(module_database, barrier.stop_everything)
         assert await _would_pass(module_database, lambda rival: barrier.stop_people(rival, team, [b"\x00l"]))
+
+
+async def test_a_crowd_enters_the_barrier_as_people_are_stopped_in_the_order_of_keys(pool: Pool) -> None:
+    team, other, campaign = new_id(), new_id(), new_id()
+    seen: list[str] = []
+    async with barrier.inside(pool, [(team, b"b", campaign), (other, b"a", None), (team, b"b", campaign)]) as tx:
+        held = await tx.fetchval("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ShareLock'")
+    assert held == 4
+    async with pool.acquire(timeout=5) as connection:
+        connection.add_query_logger(lambda query: seen.append(query.query))
+    async with barrier.inside(pool, [(team, b"b", campaign), (team, b"a", campaign)]):
+        pass
+    keys = re.findall(r"barrier/[a-z]+(?:/[^']+)?", seen[0])
+    person = f"barrier/person/{team}"
+    assert keys == [f"{person}/61", f"{person}/62", f"barrier/campaign/{campaign}", "barrier/installation"]
 
 
 async def _would_pass(database: str, stop: Callable[[Tx], Awaitable[None]]) -> bool:

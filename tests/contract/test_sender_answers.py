@@ -270,7 +270,7 @@ async def test_after_a_crash_between_t2_and_dot_its_end_is_unknown_until_sent_sh
     letter = compose(world.deps.settings, send, (), world.clock.now())
     assert isinstance(letter, Letter)
     async with transaction(world.deps.pool) as tx:
-        assert await pass_the_point(tx, send, point_of(world.deps, send, letter))
+        assert await pass_the_point(tx, [(send, point_of(world.deps, send, letter))]) == [True]
     await world.owner.execute("UPDATE send_ledger SET lease_until = now() - interval '1 s' WHERE kind = 'reply'")
     await reap(world.deps)
     await world.send()

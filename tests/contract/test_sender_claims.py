@@ -6,22 +6,25 @@ from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 
+import asyncpg
 import pytest
 
 from deploy.local.ca import Certificates, certificates
+from libs.schema.runtime import barrier
+from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection, transaction
 from services.sender.app import close
 from services.sender.compose import Letter, compose
 from services.sender.deps import Deps
 from services.sender.jobs.mend import reap
-from services.sender.jobs.send import claim_some, deliver, limits_of, point_of, send_due
-from services.sender.jobs.settle import persistently, settle
+from services.sender.jobs.send import claim_some, deliver, limits_of, pass_together, point_of, send_due
+from services.sender.jobs.settle import accept_together, persistently, settle
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed
 from services.sender.queries.point import pass_the_point
-from services.sender.rules.verdict import Answer
+from services.sender.rules.verdict import Accepted, Answer
 from tests.sender_world import World, another_sender, sender_world
-from tests.support import eventually
+from tests.support import eventually, insert
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -136,6 +139,64 @@ async def claimed_by(rival: Deps, world: World) -> tuple[Claimed, Letter]:
     return send, letter
 
 
+async def four_claimed_by(rival: Deps, world: World) -> list[tuple[Claimed, Letter]]:
+    """Four due mails in the hands of a worker."""
+    await world.leads("ann", "bob", "cem", "dan")
+    await world.campaign()
+    await world.plan()
+    world.clock.move(HOUR)
+    await rival.owner.hold()
+    claimed, _ = await claim_some(rival, 10)
+    letters = [compose(rival.settings, send, [], rival.clock.now()) for send in claimed]
+    return [(send, letter) for send, letter in zip(claimed, letters, strict=True) if isinstance(letter, Letter)]
+
+
+async def test_of_mails_that_pass_t2_together_each_is_checked_on_its_own(world: World, rivals: list[Deps]) -> None:
+    four = await four_claimed_by(rivals[0], world)
+    late, stopped, suppressed, fine = (send for send, _ in four)
+    await world.owner.execute("UPDATE send_ledger SET lease_until = now() WHERE send_id = $1", late.send_id)
+    row = {"team_id": world.team.id, "lead_key": stopped.lead_key, "reason": "replied"}
+    await insert(
+        world.owner, "lead_stop", row | {"id": new_id(), "event_id": new_id(), "stopped_at": world.clock.now()}
+    )
+    row = {"team_id": world.team.id, "email": suppressed.email, "reason": "unsubscribe"}
+    await insert(world.owner, "suppression_list", row | {"value_hash": suppressed.lead_key})
+    asked = [(send, point_of(rivals[0], send, letter)) for send, letter in four]
+    assert await pass_together(rivals[0].pool, asked) == [False, False, False, True]
+    assert await world.column("SELECT send_id FROM send_ledger WHERE state = 'in_data'") == [fine.send_id]
+    shown = await world.owner.fetch("SELECT id, body_text FROM emails WHERE sent_on IS NOT NULL")
+    assert [tuple(row) for row in shown] == [(fine.send_id, asked[-1][1].text)]
+
+
+async def test_a_stop_that_is_being_written_holds_its_own_person_and_nobody_else(
+    world: World, rivals: list[Deps]
+) -> None:
+    four = await four_claimed_by(rivals[0], world)
+    held = four[2][0]
+    async with world.owner.transaction():
+        await barrier.stop_people(world.owner, world.team.id, [held.lead_key])
+        points = [rivals[0].points.ask((send, point_of(rivals[0], send, letter))) for send, letter in four]
+        passed = await asyncio.gather(*points, return_exceptions=True)
+    assert isinstance(passed.pop(2), asyncpg.LockNotAvailableError)
+    assert passed == [True, True, True]
+    assert await world.column("SELECT send_id FROM send_ledger WHERE state = 'claimed'") == [held.send_id]
+
+
+async def test_of_mails_that_are_settled_together_each_claim_is_fenced_on_its_own(
+    world: World, rivals: list[Deps]
+) -> None:
+    four = await four_claimed_by(rivals[0], world)
+    passed = [send for send, _ in await asyncio.gather(*(deliver(rivals[0], *each) for each in four))]
+    lost = passed[1]
+    await world.owner.execute("UPDATE send_ledger SET fence = fence + 1 WHERE send_id = $1", lost.send_id)
+    accepted = [(send, Accepted(code=250, status="2.0.0", queue_id=str(n))) for n, send in enumerate(passed)]
+    ended = await accept_together(rivals[0].pool, world.clock, accepted)
+    assert ended == [True, False, True, True]
+    assert await accept_together(rivals[0].pool, world.clock, accepted) == [False, False, False, False]
+    assert len(await world.events("email.sent")) == len(await world.events("lead.completed")) == 3
+    assert await world.column("SELECT send_id FROM send_ledger WHERE state = 'in_data'") == [lost.send_id]
+
+
 async def die(rival: Deps) -> None:
     """The process is gone: PostgreSQL frees its lock."""
     await rival.owner.release()
@@ -157,7 +218,7 @@ async def test_a_worker_that_dies_between_t2_and_the_dot_leaves_an_unknown_end(
 ) -> None:
     send, letter = await claimed_by(rivals[0], world)
     async with transaction(rivals[0].pool) as tx:
-        assert await pass_the_point(tx, send, point_of(rivals[0], send, letter))
+        assert await pass_the_point(tx, [(send, point_of(rivals[0], send, letter))]) == [True]
     await die(rivals[0])
     await reap(world.deps)
     await world.go_on(HOUR)

@@ -17,7 +17,7 @@ from libs.schema.events.lead import LeadMarked, LeadUnsubscribed
 from libs.schema.events.reply import Intent, ReplyClassified, ReplyReceived
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection, transaction
-from services.sender.queries.settle import Settlement, accept_claim
+from services.sender.queries.settle import Acceptance, accept_claims
 from tests.scripted_smtp import DROP
 from tests.sender_world import MONDAY, World, hear, sender_world
 from tests.support import Lead, Step, insert
@@ -106,9 +106,9 @@ async def test_a_report_that_is_faster_than_the_answer_to_the_dot_is_not_forgott
     told: dict[str, Any] = {"source": "dsn", "reason": "user_unknown", "sent_on": sent_on, "inbox_sent_on": sent_on}
     await stop_row(world, bob, "hard_bounce")
     await hear(world, BounceHard(email_id=email_id, lead_id=bob.id, inbox_id=world.inboxes[0].id, **told))
-    end = Settlement(state="accepted", email_status="sent")
+    end = Acceptance(claim=(email_id, *row), smtp_code=250, smtp_status=None, queue_id=None)
     async with transaction(world.deps.pool) as tx:
-        assert await accept_claim(tx, (email_id, *row), ["in_data"], end, world.clock.now())
+        assert email_id in await accept_claims(tx, [end], ["in_data"], "sent", world.clock.now())
     assert [row[0] for row in await world.ledger("state")] == ["accepted", "stopped"]
     row = await world.owner.fetchrow("SELECT status::text, error_message FROM emails WHERE id = $1", email_id)
     assert row is not None

@@ -37,19 +37,25 @@ async def enter(tx: Tx, team_id: UUID, lead_key: bytes, campaign_id: UUID | None
         asyncpg.LockNotAvailableError: a stop has held its lock for longer than `lock_timeout`.
 
     """
-    await tx.execute(_shared(team_id, lead_key, campaign_id))
+    await tx.execute(_shared([(team_id, lead_key, campaign_id)]))
 
 
 @asynccontextmanager
-async def inside(pool: Pool, team_id: UUID, lead_key: bytes, campaign_id: UUID | None) -> AsyncGenerator[Tx]:
-    """A transaction that has entered the barrier with its first round trip; raises as `transaction` and `enter` do."""
-    async with transaction_after(pool, _shared(team_id, lead_key, campaign_id)) as tx:
+async def inside(pool: Pool, sends: Iterable[tuple[UUID, bytes, UUID | None]]) -> AsyncGenerator[Tx]:
+    """A transaction that has entered the barrier for sends of (team, person, campaign) with its first round trip.
+
+    Raises as `transaction` and `enter` do.
+    """
+    async with transaction_after(pool, _shared(sends)) as tx:
         yield tx
 
 
-def _shared(team_id: UUID, lead_key: bytes, campaign_id: UUID | None) -> str:
-    """Statements that take the three locks one after the other."""
-    keys = [_person(team_id, lead_key), *([_campaign(campaign_id)] if campaign_id else []), _INSTALLATION]
+def _shared(sends: Iterable[tuple[UUID, bytes, UUID | None]]) -> str:
+    """Statements that take the locks one after the other."""
+    teams, lead_keys, campaign_ids = zip(*sends, strict=True)
+    people = sorted(set(zip(lead_keys, teams, strict=True)))
+    campaigns = sorted({campaign_id for campaign_id in campaign_ids if campaign_id})
+    keys = (*(_person(team_id, key) for key, team_id in people), *map(_campaign, campaigns), _INSTALLATION)
     return "\n".join(_LOCK_SHARED.format(key=key) for key in keys)
 
 

@@ -17,11 +17,11 @@ from libs.planning.limits.diary import MIN_GAP_S, ROLLING_LIMIT
 from libs.planning.schedule import LATE
 from libs.planning.settings import campaign_rules
 from libs.schema.runtime import barrier
-from libs.schema.runtime.db import transaction
+from libs.schema.runtime.db import Pool, transaction
 from libs.schema.secrets import SecretError, open_secret
 from services.sender.compose import Letter, compose, signed
 from services.sender.deps import Deps
-from services.sender.jobs.settle import persistently, put_off, settle, windows_of
+from services.sender.jobs.settle import persistently, put_off, settled, windows_of
 from services.sender.queries import claim
 from services.sender.queries.claim import Claimed, Earlier, Limits
 from services.sender.queries.point import Point, pass_the_point
@@ -90,10 +90,9 @@ async def carry(deps: Deps, send: Claimed, earlier: Sequence[Earlier]) -> None:
             log.info("email.put_off", gate=ready.gate, value=ready.value)
             return
         send, outcome = await deliver(deps, send, ready)
-        verdict = await persistently(
-            deps, partial(settle, send=send, outcome=outcome, at=deps.clock.now(), patience=deps.unknown_patience)
-        )
-        log.info("email.settled", end=verdict, attempt=send.attempt, phase=_phase(outcome))
+        verdict = await settled(deps, send, outcome)
+        if verdict != "accepted":  # of that its event tells
+            log.info("email.settled", end=verdict, attempt=send.attempt, phase=_phase(outcome))
     except Exception:
         # The edge of this delivery: nobody above could do more, and the ledger's lease holds what is left to do.
         log.exception("email.broken", attempt=send.attempt)
@@ -149,8 +148,7 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         if deps.stopping.is_set():
             return False
         point = point_of(deps, send, letter)
-        async with barrier.inside(deps.pool, send.team_id, send.lead_key, send.campaign_id) as tx:
-            allowed = await pass_the_point(tx, send, point)
+        allowed = await deps.points.ask((send, point))
         if allowed:
             passed = msgspec.structs.replace(
                 send, committed_at=point.at, sent_on=point.sent_on, inbox_sent_on=point.inbox_sent_on
@@ -168,6 +166,12 @@ async def deliver(deps: Deps, send: Claimed, letter: Letter) -> tuple[Claimed, O
         # Out of commit alone, and then the courier has hung up without the dot: certainly not sent.
         deps.log.exception("email.commit_failed", email_id=str(send.send_id))
         return passed, Withheld(reason="refused")
+
+
+async def pass_together(pool: Pool, asked: Sequence[tuple[Claimed, Point]]) -> list[bool]:
+    """T2 of several: whether each one's final dot may go."""
+    async with barrier.inside(pool, [(send.team_id, send.lead_key, send.campaign_id) for send, _ in asked]) as tx:
+        return await pass_the_point(tx, asked)
 
 
 def point_of(deps: Deps, send: Claimed, letter: Letter) -> Point:

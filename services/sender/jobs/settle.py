@@ -4,22 +4,24 @@ Never queues again what may have been accepted, and never settles a claim that i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from libs.planning.gates import Hold
 from libs.planning.hours.windows import Window, hours_of, next_open, windows_for
 from libs.schema.events.email import EmailCancelled, EmailDeferred, EmailFailed, EmailUnknown
-from libs.schema.runtime.db import OUTAGES, Tx, transaction
+from libs.schema.runtime.clock import Clock
+from libs.schema.runtime.db import OUTAGES, Pool, Tx, transaction
 from libs.schema.runtime.outbox import record
 from services.sender import circuits, outcomes
 from services.sender.deps import Deps
-from services.sender.outcomes import BY
+from services.sender.outcomes import BY, Gone
 from services.sender.queries import fold
 from services.sender.queries import settle as settle_queries
 from services.sender.queries.claim import Claimed
-from services.sender.queries.settle import Return, Settlement
+from services.sender.queries.settle import Acceptance, Return, Settlement
 from services.sender.rules.lifecycle import email_status
 from services.sender.rules.settling import first_look
 from services.sender.rules.verdict import (
@@ -45,7 +47,17 @@ T = TypeVar("T")
 
 
 async def persistently(deps: Deps, write: Callable[[Tx], Awaitable[T]]) -> T:
-    """Runs `write` in a transaction, again while the database is away: what SMTP said must not be forgotten.
+    """Runs `write` in a transaction, as often as `again` does."""
+
+    async def once() -> T:
+        async with transaction(deps.pool) as tx:
+            return await write(tx)
+
+    return await again(once)
+
+
+async def again(write: Callable[[], Awaitable[T]]) -> T:
+    """Runs `write`, again while the database is away: what SMTP said must not be forgotten.
 
     `write` is fenced, so a commit whose answer was lost changes nothing the second time.
     """
@@ -53,8 +65,7 @@ async def persistently(deps: Deps, write: Callable[[Tx], Awaitable[T]]) -> T:
     pause_s = 0.1
     while True:
         try:
-            async with transaction(deps.pool) as tx:
-                return await write(tx)
+            return await write()
         except OUTAGES:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
@@ -88,6 +99,23 @@ async def put_off(tx: Tx, send: Claimed, hold: Hold, at: datetime) -> None:
     await record(tx, send.team_id, cancelled, *await outcomes.stop(tx, send, at, reason), by=BY, at=at)
 
 
+async def settled(deps: Deps, send: Claimed, outcome: Outcome) -> str:
+    """Writes down how the conversation ended, with others that end at this moment; returns its name for the log."""
+    at = deps.clock.now()
+    if not isinstance(outcome, Withheld) and not send.breakers:
+        verdict = judge(outcome, send_id=send.send_id, attempt=send.attempt, previous_code=send.previous_code, now=at)
+        if isinstance(verdict, Accepted):
+            await again(partial(deps.acceptances.ask, (send, verdict)))
+            return "accepted"
+    return await persistently(deps, partial(settle, send=send, outcome=outcome, at=at, patience=deps.unknown_patience))
+
+
+async def accept_together(pool: Pool, clock: Clock, accepted: Sequence[tuple[Claimed, Accepted]]) -> list[bool]:
+    """T3 of mails that were accepted; False for those whose claims were lost."""
+    async with transaction(pool) as tx:
+        return await _accept(tx, accepted, clock.now())
+
+
 async def settle(tx: Tx, send: Claimed, outcome: Outcome, at: datetime, patience: timedelta) -> str:
     """Writes the outcome down and all that follows from it; returns its name for the log. Nothing happens twice."""
     if isinstance(outcome, Withheld):
@@ -106,7 +134,7 @@ async def _settle_verdict(tx: Tx, send: Claimed, verdict: Verdict, at: datetime,
     """False when the claim was lost: then somebody else has settled it, or will."""
     match verdict:
         case Accepted():
-            return await _accepted(tx, send, verdict, at)
+            return all(await _accept(tx, [(send, verdict)], at))
         case Deferred():
             return await _deferred(tx, send, verdict, at)
         case Bounced():
@@ -117,19 +145,19 @@ async def _settle_verdict(tx: Tx, send: Claimed, verdict: Verdict, at: datetime,
             return await _unknown(tx, send, verdict, at, patience)
 
 
-async def _accepted(tx: Tx, send: Claimed, verdict: Accepted, at: datetime) -> bool:
-    end = Settlement(
-        state="accepted",
-        email_status=email_status("accepted"),
-        smtp_code=verdict.code,
-        smtp_status=verdict.status,
-        queue_id=verdict.queue_id,
-    )
-    ended = await settle_queries.accept_claim(tx, _claim(send), _ANSWERED, end, at)
-    if ended is None:
-        return False
-    await outcomes.sent(tx, send, ended.enrollment, at, answer=(verdict.code, verdict.status))
-    return True
+async def _accept(tx: Tx, accepted: Sequence[tuple[Claimed, Accepted]], at: datetime) -> list[bool]:
+    ends = [
+        Acceptance(claim=_claim(send), smtp_code=verdict.code, smtp_status=verdict.status, queue_id=verdict.queue_id)
+        for send, verdict in accepted
+    ]
+    ended = await settle_queries.accept_claims(tx, ends, _ANSWERED, email_status("accepted"), at)
+    gone = [
+        Gone(send=send, enrollment=ended[send.send_id], smtp_code=verdict.code, smtp_status=verdict.status)
+        for send, verdict in accepted
+        if send.send_id in ended
+    ]
+    await outcomes.sent(tx, gone, at)
+    return [send.send_id in ended for send, _ in accepted]
 
 
 async def _deferred(tx: Tx, send: Claimed, verdict: Deferred, at: datetime) -> bool:

@@ -187,18 +187,20 @@ async def show_sent(tx: Tx, send: Send, at: datetime) -> Enrollment | None:
     return await fetch_one(tx, Enrollment, SHOW_SENT, send.enrollment_id, send.inbox_id, send.lead_id, at)
 
 
-# The usual end, all at once: the claim as SETTLE_CLAIM ends it, and what SHOW_SENT shows.
-ACCEPT_CLAIM = """
+# The usual end, all at once: the claims as SETTLE_CLAIM ends them, and what SHOW_SENT shows.
+ACCEPT_CLAIMS = """
 WITH settled AS (
     UPDATE send_ledger AS l
-    SET state = 'accepted', settled_at = $5, lease_until = NULL, claimed_by = NULL, smtp_code = $6, smtp_status = $7,
-        smtp_reply = NULL, remote_queue_id = coalesce($8, l.remote_queue_id), resolved_by = 'smtp',
-        next_settle_at = NULL
-    WHERE l.send_id = $1
-        AND l.fence = $2
-        AND l.epoch = $3
-        AND l.state = ANY ($4::text[])
-    RETURNING l.send_id, l.inbox_id, l.lead_id, l.enrollment_id, coalesce(l.committed_at, $5) AS at
+    SET state = 'accepted', settled_at = $8, lease_until = NULL, claimed_by = NULL, smtp_code = u.smtp_code,
+        smtp_status = u.smtp_status, smtp_reply = NULL, remote_queue_id = coalesce(u.queue_id, l.remote_queue_id),
+        resolved_by = 'smtp', next_settle_at = NULL
+    FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::text[], $6::text[])
+        AS u(send_id, fence, epoch, smtp_code, smtp_status, queue_id)
+    WHERE l.send_id = u.send_id
+        AND l.fence = u.fence
+        AND l.epoch = u.epoch
+        AND l.state = ANY ($7::text[])
+    RETURNING l.send_id, l.inbox_id, l.lead_id, l.enrollment_id, coalesce(l.committed_at, $8) AS at
 ),
 shown AS (
     UPDATE emails AS m
@@ -210,17 +212,17 @@ shown AS (
 touched AS (
     UPDATE inboxes AS i
     SET last_sent_at = greatest(i.last_sent_at, settled.at)
-    FROM settled
+    FROM (SELECT s.inbox_id, max(s.at) AS at FROM settled AS s GROUP BY s.inbox_id) AS settled
     WHERE i.id = settled.inbox_id
 ),
 contacted AS (
     UPDATE leads AS ld
-    SET first_contacted_at = coalesce(ld.first_contacted_at, settled.at),
-        last_contacted_at = greatest(ld.last_contacted_at, settled.at)
-    FROM settled
+    SET first_contacted_at = coalesce(ld.first_contacted_at, settled.first_at),
+        last_contacted_at = greatest(ld.last_contacted_at, settled.last_at)
+    FROM (SELECT s.lead_id, min(s.at) AS first_at, max(s.at) AS last_at FROM settled AS s GROUP BY s.lead_id) AS settled
     WHERE ld.id = settled.lead_id
 )
-SELECT e.id, e.campaign_id, e.lead_id, e.state, e.step_number, e.steps
+SELECT settled.send_id, e.id, e.campaign_id, e.lead_id, e.state, e.step_number, e.steps
 FROM settled
 LEFT JOIN LATERAL (
     SELECT f.id, f.campaign_id, f.lead_id, f.state, f.step_number, v.steps
@@ -232,50 +234,58 @@ LEFT JOIN LATERAL (
 """
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted send, and its enrollment, locked; None: it has none any more."""
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim whose mail was accepted, and what the server said."""
 
-    enrollment: Enrollment | None
-
-
-async def accept_claim(tx: Tx, claim: Claim, from_states: Sequence[str], end: Settlement, at: datetime) -> Ended | None:
-    """Ends the claim as accepted if it is still in one of the states; None when somebody else has ended it."""
-    record = await tx.fetchrow(
-        ACCEPT_CLAIM, *claim, from_states, at, end.smtp_code, end.smtp_status, end.queue_id, end.email_status
-    )
-    if record is None:
-        return None
-    return Ended(enrollment=None if record["id"] is None else to_struct(Enrollment, record))
+    claim: Claim
+    smtp_code: int | None
+    smtp_status: str | None
+    queue_id: str | None
 
 
-NEXT_STEP = """
+async def accept_claims(
+    tx: Tx, ends: Sequence[Acceptance], from_states: Sequence[str], email_status: str, at: datetime
+) -> dict[UUID, Enrollment | None]:
+    """Ends the claims that are still in one of the states as accepted; the others somebody else has ended.
+
+    Returns the enrollments of those sends, locked; None: it has none any more.
+    """
+    rows = [(*end.claim, end.smtp_code, end.smtp_status, end.queue_id) for end in ends]
+    records = await tx.fetch(ACCEPT_CLAIMS, *zip(*rows, strict=True), from_states, at, email_status)
+    return {record["send_id"]: None if record["id"] is None else to_struct(Enrollment, record) for record in records}
+
+
+NEXT_STEPS = """
 WITH moved AS (
     UPDATE enrollments AS e
-    SET step_number = $2, next_at = greatest($3, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END),
-        held_gate = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > $3 THEN e.held_gate END,
-        held_until = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > $3 THEN e.held_until END
-    WHERE e.id = $1
+    SET step_number = u.step_number,
+        next_at = greatest(u.next_at, CASE WHEN e.held_gate = 'out_of_office' THEN e.held_until END),
+        held_gate = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > u.next_at THEN e.held_gate END,
+        held_until = CASE WHEN e.held_gate = 'out_of_office' AND e.held_until > u.next_at THEN e.held_until END
+    FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS u(id, step_number, next_at)
+    WHERE e.id = u.id
         AND e.state = 'active'
-    RETURNING e.lead_id, e.campaign_id, e.next_at
+    RETURNING e.lead_id, e.campaign_id, e.step_number, e.next_at
 )
 UPDATE leads AS ld
-SET current_step = $2, next_send_at = moved.next_at
+SET current_step = moved.step_number, next_send_at = moved.next_at
 FROM moved
 WHERE ld.id = moved.lead_id
     AND ld.current_campaign_id = moved.campaign_id
 """
 
 
-async def next_step(tx: Tx, enrollment_id: UUID, step_number: int, next_at: datetime) -> None:
-    """The enrollment waits for its next step, if need be until an absence is over that became known meanwhile."""
-    await tx.execute(NEXT_STEP, enrollment_id, step_number, next_at)
+async def next_steps(tx: Tx, moves: Sequence[tuple[UUID, int, datetime]]) -> None:
+    """These (enrollment, step, due) wait for that step, if need be until an absence is over that became known since."""
+    if moves:
+        await tx.execute(NEXT_STEPS, *zip(*moves, strict=True))
 
 
-END_ENROLLMENT = """
+END_ENROLLMENTS = """
 WITH ended AS (
     UPDATE enrollments AS e
     SET state = $2, ended_reason = $3, ended_at = $4, next_at = NULL, held_gate = NULL, held_until = NULL
-    WHERE e.id = $1
+    WHERE e.id = ANY ($1::uuid[])
         AND e.state IN ('active', 'held')
     RETURNING e.lead_id, e.campaign_id
 ),
@@ -304,10 +314,14 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     lead_status: str | None
 
 
-async def end_enrollment(tx: Tx, enrollment_id: UUID, end: End, order: Sequence[str]) -> bool:
-    """Ends it; False when it had ended before, which then stands. `order` lists the lead statuses, lowest first."""
-    count = await tx.fetchval(END_ENROLLMENT, enrollment_id, end.state, end.reason, end.at, end.lead_status, order)
-    return count == 1
+async def end_enrollments(tx: Tx, enrollment_ids: Sequence[UUID], end: End, order: Sequence[str]) -> int:
+    """Ends them; those that had ended before stand as they are, and are not counted.
+
+    `order` lists the lead statuses, lowest first.
+    """
+    if not enrollment_ids:
+        return 0
+    return await tx.fetchval(END_ENROLLMENTS, enrollment_ids, end.state, end.reason, end.at, end.lead_status, order)
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
