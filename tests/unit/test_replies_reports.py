@@ -79,6 +79,14 @@ def test_the_notice_is_read_wherever_the_returned_message_stands() -> None:
         assert found.matched_message_id == "<x@acme.test>"
 
 
+LETTERS: list[dict[str, Any]] = REPORTS["letters"]
+
+
+@pytest.mark.parametrize("letter", LETTERS, ids=[each["name"] for each in LETTERS])
+def test_what_only_resembles_a_notice_is_none(letter: dict[str, Any]) -> None:
+    assert inspect(message(letter)).kind in {"reply", "auto_reply"}
+
+
 def test_every_status_part_of_a_report_is_read() -> None:
     parts = "".join(
         f"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; {name}@lead.test\nStatus: {status}\n"
@@ -90,11 +98,3 @@ def test_every_status_part_of_a_report_is_read() -> None:
         ("bob@lead.test", True),
         ("carol@lead.test", False),
     ]
-
-
-def test_a_telephone_number_in_an_absence_note_is_no_reply_of_a_server() -> None:
-    raw = (
-        "Return-Path: <>\nFrom: bob@lead.test\nSubject: Away: delivery problems\nAuto-Submitted: auto-replied\n"
-        "\nI am away until 5 March. Mail is not delivered to me.\nTel: 555 123456\n"
-    )
-    assert inspect(raw.encode()).kind == "auto_reply"

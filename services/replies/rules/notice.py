@@ -6,7 +6,7 @@ Never calls a person's words a notice: a machine must have sent it, or it must h
 import re
 
 from services.replies.rules.folding import alternatives, fold
-from services.replies.rules.parse import Headers, Message, Part, addresses, decoded, parse_headers, text_of
+from services.replies.rules.parse import Headers, Message, Part, addresses, decoded, mailbox, parse_headers, text_of
 from services.replies.rules.text import text_from_html
 from services.replies.rules.wording import any_of
 
@@ -25,9 +25,10 @@ _DAEMON = re.compile(
 )
 _POSTMASTER = any_of(
     r"""
-    \b(?:mail)?post_?master\b|(?:system|mail) administrator|mail system|(?:^|<)(?:ndr|bounces?|mdaemon)@
+    \b(?:mail)?post_?master\b|(?:^|<)(?:ndr|bounces?|mdaemon)@
     """
 )
+_ADMINISTRATOR = re.compile(r"(?:system|mail) administrator|mail system", re.IGNORECASE)
 _NO_REPLY = re.compile(r"\bno-?reply@", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:re|aw|fwd?|wg|sv|vs|antw|odp|rv|res|tr|enc|i|doorst)\s?(?:\[\d+\])?\s?:", re.IGNORECASE)
 _SUBJECT = re.compile(
@@ -58,7 +59,7 @@ _WORDS = re.compile(
         permanent(?:ly)? (?:fatal )?error|returned errors|did not (?:reach|receive)|trouble delivering|user unknown
         unknown user|mail ?box (?:is )?full|rejected|not a valid user|postponed|could(?: not|n't) be sent
         \b[45]\d\d[ -]#?[45]\.\d{1,3}\.\d|final-recipient ?:|will be retried|no such (?:user|recipient)|no mail ?box
-        (?:user|recipient|address|domain.{0,60}) (?:(?:was|is|could) )?not (?:be )?found
+        (?:user|recipient|address|domain.{0,60}) (?:(?:was|is|could) )?not (?:be )?(?:found|listed|recogni[sz]ed)
         nicht (?:zugestellt|ubermittelt)|zustellung.{0,60}(?:fehl|nicht)|unzustellbar|non remis
         n'a pas (?:pu |encore )?(?:etre|ete)
         no (?:se )?(?:ha )?(?:pudo|podido|fue)|entregad|nao (?:foi|pode)|entregue|non (?:e stato|puo|sono stati)|recapit
@@ -112,7 +113,11 @@ _LINE_HEAD = re.compile(
     r"""^[\s"'<(*>\[]{0,20}(?:[45]\d\d[ <]{1,2})?([^\s<>"'()\[\],;:@]{1,320}@[^\s<>"'()\[\],;:@]{1,255})""",
     re.MULTILINE,
 )
-_REPLY = re.compile(r"^(?:[^:\n]{0,40}: ?)?[45]\d\d[ -](?:[45]\.\d|\D)", re.MULTILINE)  # "Reason: 550 unknown user"
+# A server's reply as a notice shows it: "Reason: 550 unknown user"; "Order: 550 pieces" is none.
+_REPLY = re.compile(
+    r"^(?:[^:\n]{0,40}: ?)?[45]\d\d[ -](?:[45]\.\d{1,3}\.\d|.{0,60}\b(?:user|mail ?box|recipient|relay)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _X400 = re.compile(r"\b(?:dda:)?smtp=", re.IGNORECASE)  # "c=US;a= ;p=Acme;dda:SMTP=bob@lead.test;"
 _MAILTO = re.compile(r"mailto:([^\s\"'<>?&]{1,320}@[^\s\"'<>?&]{1,255})", re.IGNORECASE)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "mailerdaemon@")
@@ -158,9 +163,11 @@ def is_notice(message: Message) -> bool:
     subject = bool(_SUBJECT.search(fold(headers.first("subject"))))
     if by_daemon:
         return subject or gives_back or _speaks_of_failure(message)
-    if _POSTMASTER.search(sender):
+    is_office = bool(_POSTMASTER.search(sender))
+    if is_office or _ADMINISTRATOR.search(sender):
         by_machine = null_path or gives_back or "auto-submitted" in headers
-        return subject or (by_machine and _speaks_of_failure(message))
+        may_be = by_machine or (subject and "@" in notice_of(message))
+        return (subject and (by_machine or is_office)) or (may_be and _speaks_of_failure(message))
     if gives_back and (null_path or _NO_REPLY.search(sender)):
         return subject or _speaks_of_failure(message)
     return subject and _has_form(message, null_path=null_path, gives_back=gives_back)
@@ -176,7 +183,8 @@ def _has_form(message: Message, *, null_path: bool, gives_back: bool) -> bool:
     Without a sender in its envelope one of the two is enough; an absence note has neither.
     """
     notice = notice_of(message)
-    lists = gives_back or bool(_LINE_HEAD.search(notice) or _REPLY.search(notice))
+    writer = mailbox(message.headers.first("from")).address  # a person's address may stand below his name
+    lists = gives_back or bool(_REPLY.search(notice)) or not {writer}.issuperset(_listed(notice))
     begins = bool(_FORMULA.search(fold(notice.lstrip()[:200])))
     if null_path:
         return begins or (lists and bool(_WORDS.search(fold(notice[:5000]))))
@@ -211,7 +219,7 @@ def people(message: Message, notice: str, returned: list[Headers]) -> list[str]:
     ]
     own = _own_addresses(message, returned)
     to = [each for headers in returned for each in addresses(headers.first("to")) if each not in own]
-    heads = set(addresses(" ".join(_LINE_HEAD.findall(notice)), MAX_RECIPIENTS))
+    heads = set(_listed(notice))
     others = [each for each in named if each not in own] or [each for each in named if each in heads]
     listed = _LISTED.search(notice)
     if listed:  # "To: the group … did not reach the following recipients: bob@lead.test"
@@ -219,6 +227,11 @@ def people(message: Message, notice: str, returned: list[Headers]) -> list[str]:
         others = [each for each in others if each in below] or others
     others = [each for each in others if each in heads or each in to] or others
     return (others or _linked(message, own) or to or [""])[:MAX_RECIPIENTS]
+
+
+def _listed(notice: str) -> list[str]:
+    """The addresses of which lines of the notice speak first."""
+    return addresses(" ".join(_LINE_HEAD.findall(notice)), MAX_RECIPIENTS)
 
 
 def _linked(message: Message, own: set[str]) -> list[str]:
