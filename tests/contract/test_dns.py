@@ -174,6 +174,23 @@ async def test_the_systems_name_servers_are_not_asked_about_domains_of_no_intern
         assert await resolver.mail_exchangers(domain) == []
 
 
+async def test_a_name_has_addresses_of_either_kind_or_none_or_nobody_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_dns, "LIFETIME_S", 1.0)
+    records = {"A four.test": ["192.0.2.1"], "AAAA six.test": ["2001:db8::1"], "A silent.test": None}
+    async with zone(records) as served:
+        resolver = Resolver([served.server])
+        answers = [await resolver.addresses(f"{name}.test") for name in ("four", "six", "gone", "silent")]
+    assert answers == [["192.0.2.1"], ["2001:db8::1"], [], None]
+
+
+async def test_a_text_is_put_together_and_holds_no_character_that_a_column_or_terminal_would_not() -> None:
+    async with zone({"TXT long.test": ["x" * 600], "TXT odd.test": ["b\x00\x1b\xff", "a\tb"]}) as served:
+        resolver = Resolver([served.server])
+        assert await resolver.texts("long.test") == ["x" * 600]
+        assert await resolver.texts("odd.test") == ["a\tb", r"b\x00\x1b\xff"]
+        assert await resolver.texts(f"{'x' * 64}.test") == []
+
+
 @pytest.mark.parametrize("server", ["ns.example.test", "127.0.0.1:99999", "nonsense:53"])
 def test_a_name_server_is_an_address(server: str) -> None:
     with pytest.raises(ValueError, match=r"."):

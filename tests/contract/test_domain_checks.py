@@ -9,7 +9,7 @@ import dns.asyncresolver
 import dns.rcode
 import pytest
 
-from services.api import checks
+from services.api import checks, records
 from services.api import dns as api_dns
 from services.api.checks import AT_ONCE, CLAIM, LOOKED_AT_ONCE, check_domains
 from services.api.dns import Resolver
@@ -162,10 +162,22 @@ async def test_a_silent_include_is_no_verdict_about_the_rest(rig: Rig, monkeypat
     monkeypatch.setattr(api_dns, "LIFETIME_S", 1.0)
     caller = await rig.team()
     domain_id = await added(caller)
-    records = {"TXT acme.test": ["v=spf1 include:_spf.acme.test -all"], "TXT _spf.acme.test": dns.rcode.SERVFAIL}
-    async with zone(good("acme.test") | records) as served:
+    more = {"TXT acme.test": ["v=spf1 include:_spf.acme.test -all"], "TXT _spf.acme.test": dns.rcode.SERVFAIL}
+    async with zone(good("acme.test") | more) as served:
         await look(rig, served)
     assert await verdicts(caller, domain_id) == [None, True, True]
+
+
+async def test_a_zone_that_answers_slowly_costs_no_more_than_its_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "WITHIN_S", 1.0)
+    caller = await rig.team()
+    domain_id = await added(caller)
+    async with zone({"TXT acme.test": ["v=spf1 include:acme.test -all"]}) as served:
+        served.answer_after_s = 0.3
+        await look(rig, served)
+        assert (await codes(caller, domain_id))["spf"] == ["unanswered"]
 
 
 HOSTILE: list[tuple[Records, str]] = [
@@ -178,11 +190,11 @@ HOSTILE: list[tuple[Records, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("records", "expected"), HOSTILE, ids=[code for _, code in HOSTILE])
-async def test_a_hostile_zone_gets_a_verdict_and_few_questions(rig: Rig, records: Records, expected: str) -> None:
+@pytest.mark.parametrize(("hostile", "expected"), HOSTILE, ids=[code for _, code in HOSTILE])
+async def test_a_hostile_zone_gets_a_verdict_and_few_questions(rig: Rig, hostile: Records, expected: str) -> None:
     caller = await rig.team()
     domain_id = await added(caller)
-    async with zone(records) as served:
+    async with zone(hostile) as served:
         await look(rig, served)
         assert (await codes(caller, domain_id))["spf"] == [expected]
         assert len(served.asked) <= 20

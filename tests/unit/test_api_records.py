@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.api.rules.records.dkim import USUAL, check_dkim
 from services.api.rules.records.dmarc import check_dmarc
 from services.api.rules.records.found import MAX_CHARS, Found
-from services.api.rules.records.spf import MAX_LOOKUPS, check_spf
+from services.api.rules.records.spf import check_spf
 from tests.unit.dict_dns import run
 
 
@@ -40,6 +40,7 @@ def spf(*texts: str, **names: Sequence[str]) -> Found:
         "v=spf1 redirect=mail.example",
         "v=spf1 x-later=what/ever -all",
         "v=spf1 -all include:gone.example",
+        "v=spf1 redirect=gone.example -all",
     ],
 )
 def test_a_sound_spf_record_is_valid(record: str) -> None:
@@ -91,8 +92,8 @@ def test_what_receivers_make_nothing_of_is_invalid_and_says_why(texts: list[str]
 
 
 def test_ten_lookups_are_allowed_and_no_more() -> None:
-    hosts = [f"a:h{n}.example" for n in range(MAX_LOOKUPS)]
-    zone = {f"A h{n}.example": ["192.0.2.1"] for n in range(MAX_LOOKUPS)}
+    hosts = [f"a:h{n}.example" for n in range(10)]
+    zone = {f"A h{n}.example": ["192.0.2.1"] for n in range(10)}
     texts = {"TXT acme.example": [f"v=spf1 {' '.join(hosts)} -all"]}
     assert run(check_spf("acme.example"), zone | texts)[0].valid is True
     texts = {"TXT acme.example": [f"v=spf1 ptr {' '.join(hosts)} -all"]}
@@ -104,14 +105,14 @@ def test_ten_lookups_are_allowed_and_no_more() -> None:
 @pytest.mark.parametrize("text", ["v=spf1 include:acme.example -all", "v=spf1 redirect=acme.example"])
 def test_a_record_that_leads_to_itself_is_followed_ten_times(text: str) -> None:
     found, asked = run(check_spf("acme.example"), {"TXT acme.example": [text]})
-    assert (code(found), asked) == ("spf_lookups", 1 + MAX_LOOKUPS)
+    assert (code(found), asked) == ("spf_lookups", 11)
 
 
 def test_thousands_of_includes_cost_ten_questions() -> None:
     words = " ".join(f"include:i{n}.example" for n in range(100))
     zone = {"TXT acme.example": [f"v=spf1 {words} -all"]} | {f"TXT i{n}.example": ["v=spf1 -all"] for n in range(100)}
     found, asked = run(check_spf("acme.example"), zone)
-    assert (code(found), asked) == ("spf_lookups", 1 + MAX_LOOKUPS)
+    assert (code(found), asked) == ("spf_lookups", 11)
 
 
 def test_two_names_that_are_gone_are_allowed() -> None:
@@ -141,7 +142,7 @@ def test_whatever_a_zone_says_there_is_a_verdict_after_few_questions(
     found, asked = run(check_spf("acme.example"), zone)
     assert found.valid in (True, False)
     assert bool(found.valid) != bool(found.remarks)
-    assert asked <= 1 + MAX_LOOKUPS
+    assert asked <= 11
     found, asked = run(
         check_dmarc("a.b.acme.example"), {f"TXT _dmarc.{name}acme.example": texts for name in ("", "b.")}
     )
