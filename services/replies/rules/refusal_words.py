@@ -60,7 +60,8 @@ _EXACT = (
     (
         "reputation",
         r"""
-        \bptr\b|reverse dns|\brdns\b
+        \bptr\b|reverse dns|\brdns\b|too many (?:unknown|invalid|failed|bad|non)
+        (?:invalid|bad|wrong) (?:helo|ehlo)|(?:helo|ehlo) (?:command|name|argument|host|invalid)
         """,
     ),
     (
@@ -91,7 +92,8 @@ _EXACT = (
         r"""
         host (?:or domain name )?(?:is )?(?:unknown|not found)|unknown (?:mail )?(?:host|domain)
         no such (?:host|domain)|invalid domain|domain (?:name )?(?:does not exist|not found|is invalid|not exist)
-        (?:dns|recipient|mail) domain.{0,80}(?:not exist|unknown)|domain must exist|nxdomain|non-?existent ?domain
+        (?:dns|recipient|mail) domain.{0,80}(?:not exist|unknown)|domain must exist|nxdomain
+        non[- ]?exist\w{2,4} ?domain
         unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known|no mail hosts? for
         bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
@@ -105,7 +107,7 @@ _EXACT = (
         not our (?:user|customer)|no longer (?:on server|with|at|here|works|valid|in use|available|employed|accepts?|a )
         no longer hosted|has moved|(?:user|employee|person) (?:has )?left|recipient (?:has )?moved
         address (?:has )?changed|has been replaced by|(?:account|mail ?box) (?:closed|terminated|deleted|removed)
-        (?:account|mail ?box|user).{0,40}(?:been|was|is) (?:closed|terminated|deleted|removed)
+        (?:account|mail ?box|user).{0,40}(?:been|was|is) (?:closed|terminated|deleted|removed|moved)
         """,
     ),
     (
@@ -115,13 +117,16 @@ _EXACT = (
         {_SOMEBODY}(?: (?:is |was )?unknown| (?:syntax )?invalid|.{{0,60}}(?:is invalid|non-?existent|missing home))
         {_SOMEBODY}.{{0,60}}(?:not|n't|nt) (?:be )?(?:exist|found|recogni[sz]ed|known|listed|present|valid|registered)
         no such (?:{_SOMEBODY}|person|e?mail|local|id\b|name)|no mail ?box|no account|non[- ]?exist\w{{2,4}} {_SOMEBODY}
-        not an? (?:valid|known|active|existing)? ?(?:local )?{_SOMEBODY}|not (?:an )?e-?mail addresses
-        (?:doesn't|does not|do not|don't) have an? .{{0,80}}(?:account|mailbox|user)|not local|is wrong or no longer
+        (?:not|n't) an? (?:valid|known|active|existing|registered)? ?(?:local )?{_SOMEBODY}
+        not (?:an )?e-?mail addresses|(?:doesn't|does not|do not|don't) have an? .{{0,80}}(?:account|mailbox|user)
+        not local|is wrong or no longer
         (?:invalid|bad|wrong|incorrect)[ -](?:{_SOMEBODY}|e-?mail|local|final|virtual)|address invalid
         (?:recip|recipient|user|address) ?not ?found|nosuchuser|badrcptto|badrecipientto|validrcptto
         recipient (?:name )?(?:is )?not(?! (?:accepting|authori))|no valid recipient|rejected recipients
         recipient.{{0,20}}(?:verification failed|cannot be verified)|recipient address is not a valid
-        can't (?:find|accept) (?:user|account)|access denied.{{0,40}}5\.4\.1|5\.4\.1.{{0,80}}access denied
+        (?:can't|cannot|n't|unable to) (?:find|locate) (?:an? |the |your )?{_SOMEBODY}|can't accept (?:user|account)
+        no (?:user|recipient|person) (?:found|by|here|with)|(?:address|mail ?box|account).{{0,20}} not in use
+        mail ?box missing|access denied.{{0,40}}5\.4\.1|5\.4\.1.{{0,80}}access denied
         recipient address rejected: access denied|unable to (?:validate|verify) recipient|undeliverable address
         recipients was undeliverable|envelope recipient has been denied|(?:no ?(?:one|body)|none) (?:at|by|with) th
         recipient address.{{0,20}}unknown|not (?:listed |present )?in .{{0,30}}directory|in name directory
@@ -258,7 +263,8 @@ VAGUE = re.compile(
     alternatives(
         r"""
     mail ?box.{0,20}(?:un|not )ava|recipient address rejected|do(?:es|s)?(?:n't|'t| not)? exist|> not found
-    (?:recipient|rcpt|address).{0,20}(?:reject|refus)|unknown(?! (?:error|reason|failure|problem|cause|command|status))
+    (?:recipient|rcpt|address).{0,20}(?:reject|refus)|(?:cannot|can't|unable to) (?:verify|resolve) (?:user|recipient)
+    unknown(?! (?:error|reason|failure|problem|cause|command|status))
     """
     )
 )
