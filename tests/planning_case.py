@@ -138,6 +138,7 @@ def a_case(**changes: Any) -> Case:
     values: dict[str, Any] = {
         "at": now,
         "now": now,
+        "team_id": id_of("team"),
         "person": kinds["person"],
         "memberships": [kinds["member"]],
         "chosen": kinds["member"],

@@ -4,6 +4,7 @@ Only what decides who is mailed when; never a name, an address or a secret. What
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import time
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +20,20 @@ STOPS = ("stop_on_reply", "stop_on_bounce")
 MOVES_NO_SLOT = frozenset((LIST, "out_of_office_days"))
 
 
-INBOX_RULES = (
-    *("daily_send_limit", "hourly_limit", "min_delay_seconds", "max_delay_seconds", "send_days", "send_window_start"),
-    *("send_window_end", "send_window_timezone", "weekends_enabled", "esp_matching_enabled", "auto_throttle_enabled"),
-)
+class InboxRules(msgspec.Struct, frozen=True, kw_only=True):
+    """An inbox's settings as far as they decide when it sends."""
+
+    daily_send_limit: int
+    hourly_limit: int
+    min_delay_seconds: int
+    max_delay_seconds: int
+    send_days: list[str]
+    send_window_start: time
+    send_window_end: time
+    send_window_timezone: str
+    weekends_enabled: bool
+    esp_matching_enabled: bool
+    auto_throttle_enabled: bool
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +60,12 @@ def campaign_terms(settings: Mapping[str, Any], lead_list_id: UUID | None, inbox
 
 def inbox_terms(settings: msgspec.Struct) -> Settings:
     """An inbox's terms, out of its row of `inbox_settings`; times of the day as "09:00:00"."""
-    return _sorted(_plain({name: getattr(settings, name) for name in INBOX_RULES}))
+    return _sorted(_plain({name: getattr(settings, name) for name in InboxRules.__struct_fields__}))
+
+
+def inbox_rules(terms: Settings) -> InboxRules:
+    """The settings that an inbox's terms were told of."""
+    return msgspec.convert(terms, InboxRules)
 
 
 def team_terms(settings: Mapping[str, Any], daily_limit: int, *, has_address: bool) -> Settings:

@@ -1,49 +1,22 @@
 """Why a lead is mailed or not, over HTTP: each answer, the event behind it, and that it is what happens."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
-import msgspec
 import pytest
 
 from deploy.local.ca import Certificates, certificates
 from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection
-from tests.contract.http_rig import Caller, Rig, rig_on
+from tests.contract.stage import Stage, stage_on, stamp
 from tests.scripted_smtp import DROP
-from tests.sender_world import MONDAY, World, sender_world
-from tests.support import Lead, Step, insert, make_lead
+from tests.sender_world import MONDAY
+from tests.support import Step, insert, make_lead
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A sender at work, and an API that looks on at the same clock."""
-
-    world: World
-    rig: Rig
-    caller: Caller
-
-    async def explain(self, lead: Lead | UUID, **query: Any) -> dict[str, Any]:
-        self.follow()
-        lead_id = lead if isinstance(lead, UUID) else lead.id
-        asked = "&".join(f"{name}={value}" for name, value in query.items())
-        return await self.caller.get(f"/v1/leads/{lead_id}/explanation?{asked.replace('+00:00', 'Z')}")
-
-    async def post(self, path: str, body: Any = None, status: int = 202) -> Any:
-        self.follow()
-        return await self.caller.post(path, body, status)
-
-    def follow(self) -> None:
-        """Sets the API's clock to the sender's."""
-        self.rig.clock.move(self.world.clock.now() - self.rig.clock.now())
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +26,8 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 async def stage(database: str, owner: Connection, pem: Certificates) -> AsyncIterator[Stage]:
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(sender_world(database, owner, pem))
-        rig = await stack.enter_async_context(rig_on(database))
-        yield Stage(world=world, rig=rig, caller=await rig.key_of(world.team.id))
+    async with stage_on(database, owner, pem) as stage:
+        yield stage
 
 
 def gate_of(said: dict[str, Any], name: str) -> dict[str, Any]:
@@ -266,10 +237,6 @@ async def test_an_instant_that_is_none_is_refused_with_its_mend(stage: Stage, at
     problem = await stage.caller.refused("GET", f"/v1/leads/{bob.id}/explanation?at={at}")
     assert (problem["status"], problem["errors"][0]["parameter"]) == (422, "at")
     assert problem["errors"][0]["mend"]
-
-
-def stamp(at: Any) -> str:
-    return msgspec.json.decode(msgspec.json.encode(at))
 
 
 def listed(columns: dict[str, Any]) -> dict[str, Any]:

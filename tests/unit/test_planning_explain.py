@@ -1,6 +1,7 @@
 """Explain over plain facts, one case at a time: each closed gate, each reason, and how it was before."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, time
 from typing import Any
 
 import msgspec
@@ -9,12 +10,15 @@ import pytest
 from libs.planning.explain.answer import explain
 from libs.planning.explain.case import Case, Offer, Stop, Told
 from libs.planning.explain.explanation import GATES, INBOX_GATES, Explanation, GateAnswer
-from libs.planning.explain.past import put_back
+from libs.planning.explain.past import applying, put_back, settings_then
 from libs.planning.explain.sayings import Finding, sentence_of
-from libs.schema.events.campaign import CampaignCircuitOpened, CampaignPaused, CampaignResumed
+from libs.planning.settings import campaign_rules, team_rules
+from libs.planning.terms import campaign_terms, inbox_terms, team_terms
+from libs.schema.events.base import Event, Settings
+from libs.schema.events.campaign import CampaignChanged, CampaignCircuitOpened, CampaignPaused, CampaignResumed
 from libs.schema.events.email import EmailQueued, EmailSent
 from libs.schema.events.inbox import InboxHealthChanged, InboxPaused
-from tests.planning_case import BOX, DAY, HOUR, MINUTE, MONDAY, SEND, STEPS, a_case, id_of
+from tests.planning_case import BOX, DAY, HOUR, MEMBER, MINUTE, MONDAY, SEND, STEPS, a_case, id_of
 
 
 def gate(said: Explanation, name: str) -> GateAnswer:
@@ -184,6 +188,14 @@ def told_at(minutes: int, event: Any) -> Told:
     )
 
 
+def a_change(now: int, was: int) -> CampaignChanged:
+    settings: Settings = {"min_health_score": now, "timezone": "UTC"}
+    changed = ["min_health_score"]
+    return CampaignChanged(
+        campaign_id=MEMBER.campaign_id, changed=changed, settings=settings, was={"min_health_score": was}
+    )
+
+
 EVENTS = [
     told_at(1, EmailQueued(email_id=SEND.send_id, inbox_id=BOX.id, scheduled_at=SEND.slot_at)),
     told_at(10, CampaignPaused(campaign_id=id_of("campaign"))),
@@ -218,7 +230,7 @@ EVENTS = [
 ]
 
 
-def at_minute(minute: int) -> Case:
+def at_minute(minute: int, told: Mapping[str, Settings] | None = None) -> Case:
     at = MONDAY + minute * MINUTE
     gone = msgspec.structs.replace(SEND, state="accepted", committed_at=MONDAY + 60 * MINUTE)
     case = a_case(
@@ -228,7 +240,7 @@ def at_minute(minute: int) -> Case:
         member={"step_number": 2, "next_at": MONDAY + 2 * DAY + HOUR, "inbox_id": BOX.id},
         events=[told for told in EVENTS if told.time <= at],
     )
-    return put_back(case, {})
+    return put_back(case, {}, told or {})
 
 
 @pytest.mark.parametrize(
@@ -258,3 +270,64 @@ def test_a_score_of_an_earlier_instant_is_the_one_of_then() -> None:
     case = at_minute(45)
     assert case.sight is not None
     assert case.sight.boxes[BOX.id].health_score == 40
+
+
+def test_what_was_set_then_is_what_an_earlier_instant_is_judged_by() -> None:
+    campaign = campaign_terms({"timezone": "UTC", "send_days": ["sun"]}, id_of("list"), [id_of("other")])
+    inbox = inbox_terms(msgspec.structs.replace(BOX, daily_send_limit=77, send_window_start=time(4, 30)))
+    team = team_terms({"timezone": "Asia/Tokyo", "contact_gap_hours": 5}, 42, has_address=False)
+    told = {f"campaign/{MEMBER.campaign_id}": campaign, f"inbox/{BOX.id}": inbox, f"team/{id_of('team')}": team}
+    case = at_minute(5, told)
+    assert case.sight is not None
+    box, version = case.sight.boxes[BOX.id], case.sight.versions[MEMBER.campaign_id, 1]
+    assert (box.daily_send_limit, box.send_window_start, box.campaign_ids) == (77, time(4, 30), [])
+    assert campaign_rules(version.settings).send_days == {"sun"}
+    then = case.sight.team
+    assert (then.zone, then.daily_limit, then.physical_address) == ("Asia/Tokyo", 42, None)
+    assert team_rules(then.settings).contact_gap_hours == 5
+
+
+def test_what_is_not_known_of_an_earlier_instant_is_named_and_nothing_else() -> None:
+    always = {"lead_fields", "kill_switch", "lifted_suppressions", "given_up_slots"}
+    said = explain(at_minute(5))
+    settings = {"campaign_settings", "team_settings", "inbox_settings"}
+    assert set(said.assumes) == always | settings | {"campaign_status", "inbox_status", "steps"}
+    assert "as they are now: the campaign's settings" in said.notes[0]
+    assert said.notes[1].startswith("not counted: suppressions that were lifted since")
+    terms = campaign_terms({}, None, [BOX.id])
+    known = explain(at_minute(37, {f"campaign/{MEMBER.campaign_id}": terms, f"inbox/{BOX.id}": inbox_terms(BOX)}))
+    assert set(known.assumes) == always | {"team_settings", "steps"}
+    assert explain(a_case()).assumes == []
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "known"),
+    [
+        (None, None, None),
+        (a_change(now=2, was=1), None, 2),
+        (a_change(now=2, was=1), a_change(now=3, was=2), 2),
+        (None, a_change(now=2, was=1), 1),
+        (CampaignChanged(campaign_id=MEMBER.campaign_id), None, None),  # of a release that did not say
+        (CampaignChanged(campaign_id=MEMBER.campaign_id), a_change(now=2, was=1), 1),
+        (None, CampaignChanged(campaign_id=MEMBER.campaign_id), None),
+    ],
+)
+def test_what_stood_between_two_changes_is_what_the_one_left_or_the_other_found(
+    last: Event | None, following: Event | None, known: int | None
+) -> None:
+    then = settings_then(last, following)
+    assert then == (None if known is None else {"min_health_score": known, "timezone": "UTC"})
+
+
+def test_a_reply_stops_a_past_sequence_only_where_replies_did_so() -> None:
+    stops = [Stop(reason=reason, event_id=id_of(reason), at=MONDAY) for reason in ("replied", "soft_bounce", "marked")]
+    kept = applying(stops, {"stop_on_reply": False, "stop_on_bounce": True})
+    assert [stop.reason for stop in kept] == ["soft_bounce", "marked"]
+    assert applying(stops, {}) == stops
+
+
+def test_a_mail_whose_settings_have_changed_is_planned_as_though_it_had_no_slot() -> None:
+    void = msgspec.structs.replace(SEND, is_void=True, due_at=MONDAY)
+    said = explain(a_case(sends=[void]))
+    assert (said.answer, said.scheduled_at) == ("will_send", MONDAY)
+    assert "not given yet" in said.notes[0]

@@ -22,8 +22,8 @@ from libs.planning.explain.explanation import (
     PastSequence,
     SetBy,
 )
-from libs.planning.explain.past import CAMPAIGN_AFTER, CAMPAIGN_CIRCUIT, INBOX_AFTER, NOTE, last_of
-from libs.planning.explain.sayings import Finding, sentence_of
+from libs.planning.explain.past import CAMPAIGN_AFTER, CAMPAIGN_CIRCUIT, INBOX_AFTER, last_of
+from libs.planning.explain.sayings import Finding, notes_of, sentence_of
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion
 from libs.planning.gates import Hold, Mailbox, Reading, Recipient, first_hold, mailbox_readings, recipient_readings
 from libs.planning.hours.windows import local_date
@@ -130,9 +130,17 @@ def _no_slot(case: Case, person: Sequence[Reading], decided: Round) -> _Headline
         reason = decided.ends[0].reason
         return _Headline(answer="never" if reason else "done", reason=reason or "finished")
     if decided.holds:
-        return _held(case, decided.holds[0][1], None)
+        hold = decided.holds[0][1]
+        return _held(case, hold, _closed_by(case, hold))
     _, slot = decided.slots[0]
     return _Headline(answer="will_send", scheduled_at=slot.at, box=case.sight.boxes[slot.inbox_id], planned=False)
+
+
+def _closed_by(case: Case, hold: Hold) -> PlannedInbox | None:
+    """The inbox of which the hold speaks; None when it speaks of the lead, or of no inbox in particular."""
+    assert case.sight is not None and case.lead is not None  # noqa: S101, PT018 - asked only with both
+    boxes = _boxes(case, case.sight, case.lead, None)
+    return next((box for box in boxes if first_hold(mailbox_readings(_mailbox(case, box))) == hold), None)
 
 
 def _held(case: Case, hold: Hold, box: PlannedInbox | None) -> _Headline:
@@ -176,7 +184,8 @@ def _version(case: Case) -> SequenceVersion:
 
 def _standing(sends: Sequence[KnownSend]) -> KnownSend | None:
     """The send that the sequence waits for: in its slot, under way, or with an end that nobody knows."""
-    return next((send for send in reversed(sends) if send.state in ("queued", "claimed", "in_data", "unknown")), None)
+    open_sends = [send for send in sends if send.state in ("queued", "claimed", "in_data", "unknown")]
+    return next((send for send in reversed(open_sends) if not send.is_void), None)
 
 
 def _boxes(case: Case, sight: Sight, lead: DueLead, send: KnownSend | None) -> list[PlannedInbox]:
@@ -349,6 +358,7 @@ def _told(case: Case, headline: _Headline, gates: Sequence[GateAnswer], inboxes:
         inboxes=list(inboxes),
         sequences=[_past_sequence(one) for one in case.memberships],
         notes=_notes(case, headline),
+        assumes=list(case.assumes),
     )
 
 
@@ -365,7 +375,7 @@ def _past_sequence(one: Membership) -> PastSequence:
 
 
 def _notes(case: Case, headline: _Headline) -> list[str]:
-    notes = [NOTE] if case.is_past else []
+    notes = notes_of(case.assumes)
     if case.at > case.now:
         notes.append("the facts are those of now: who replies, bounces or is paused until then is not foreseen")
     if headline.scheduled_at is not None and not headline.planned:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from libs.planning.explain.explanation import Assumption
 from libs.planning.facts import DueLead
 from libs.planning.round import Sight
 from libs.planning.sequence import Step
@@ -72,9 +73,16 @@ class KnownSend(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     slot_at: datetime
     not_before: datetime
+    due_at: datetime | None = None
+    is_void: bool = False  # what its slot was given by has changed: it is about to get another one
     claimed_at: datetime | None
     committed_at: datetime | None
     next_settle_at: datetime | None
+
+    @property
+    def due_again_at(self) -> datetime:
+        """When its step fell due, or what its server asked for since: where its lead goes back to without its slot."""
+        return self.not_before if self.not_before > self.slot_at else self.due_at or self.slot_at
 
     @property
     def went_at(self) -> datetime | None:
@@ -113,6 +121,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     now: datetime
+    team_id: UUID
     person: Person
     memberships: Sequence[Membership]
     chosen: Membership | None
@@ -123,6 +132,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     stops: Sequence[Stop]
     suppressed: Sequence[Suppressed]
     events: Sequence[Told]
+    assumes: Sequence[Assumption] = ()  # of a past case: what is not known for that time
 
     @property
     def is_past(self) -> bool:

@@ -11,6 +11,20 @@ import msgspec
 
 Answer = Literal["will_send", "waiting", "held", "never", "done", "not_enrolled"]
 Verdict = Literal["open", "closed", "not_asked"]
+# What a past answer takes as it is now, since nothing was told of it for that time, or is silent about.
+Assumption = Literal[
+    "campaign_settings",
+    "campaign_status",
+    "team_settings",
+    "inbox_settings",
+    "inbox_status",
+    "inbox_health",
+    "steps",
+    "lead_fields",
+    "kill_switch",
+    "lifted_suppressions",
+    "given_up_slots",
+]
 PERSON_GATES = ("installation", "campaign", "lead", "suppression", "stop", "condition")
 INBOX_GATES = (
     *("inbox", "circuit", "health", "esp", "contact_gap", "domain_limit", "domain_gap", "window", "ramp"),
@@ -79,3 +93,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     inboxes: list[InboxAnswer]
     sequences: list[PastSequence]
     notes: list[str]
+    assumes: list[Assumption] = []  # of an earlier instant: what is not known for it, and taken as it is now

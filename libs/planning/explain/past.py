@@ -1,29 +1,34 @@
 """A lead's case put back to an earlier instant, from what the journal told until then and from the rows' own times.
 
-Settings have no history and stay as they are; NOTE says so, and every answer about the past carries it. Never guesses:
-where the journal is silent about something, it is taken as it is now.
+Never pretends: what the journal does not tell for that time is taken as it is now, and named in the case's `assumes`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from libs.planning.explain.case import Case, KnownSend, Membership, Person, Told
+from libs.planning.explain.case import Case, KnownSend, Membership, Person, Stop, Told
+from libs.planning.explain.explanation import Assumption
 from libs.planning.facts import DueLead, PlannedInbox, SequenceVersion, TeamDay
 from libs.planning.hours.windows import local_date
+from libs.planning.round import Sight
 from libs.planning.schedule import went_at
 from libs.planning.sequence import Step, step_at
+from libs.planning.terms import ADDRESS, INBOXES, LIMIT, LIST, inbox_rules
+from libs.schema.events.base import Event, Settings
 from libs.schema.events.campaign import CampaignCircuitOpened
 from libs.schema.events.email import EmailDeferred, EmailEvent, EmailQueued
 from libs.schema.events.inbox import InboxCircuitClosed, InboxCircuitOpened, InboxHealthChanged
+from libs.schema.events.lead import LeadEnrolled
 
-NOTE = (
-    "settings, steps, lists and the lead's own fields are taken as they are now; slots that were given up since are "
-    "not counted"
-)
+# No event tells of these at all.
+_NEVER_TOLD: tuple[Assumption, ...] = ("lead_fields", "kill_switch", "lifted_suppressions", "given_up_slots")
+_STOP_SETTINGS = {"replied": "stop_on_reply", "hard_bounce": "stop_on_bounce", "soft_bounce": "stop_on_bounce"}
+_WITHOUT_ADDRESS = "-"  # the team had an address, and nobody knows any more which
 CAMPAIGN_AFTER = {
     "campaign.scheduled": "scheduled",
     "campaign.activated": "active",
@@ -58,11 +63,56 @@ def last_of(events: Iterable[Told], subject: str, types: Iterable[str]) -> Told 
     return max(found, key=lambda told: told.time) if found else None
 
 
-def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]]) -> Case:
-    """The case as it was at its instant; `busy`: what each inbox had sent or held in a slot then."""
+def settings_then(last: Event | None, following: Event | None) -> Settings | None:
+    """What stood between these two events of one aggregate, as they tell it; None when they do not.
+
+    `last` is the last one until then that tells its settings, `following` the first later one that changed them.
+    """
+    known: Settings | None = getattr(last, "settings", None)
+    if known is not None or following is None:
+        return known
+    after, was = getattr(following, "settings", None), getattr(following, "was", None)
+    return None if after is None or was is None else after | was
+
+
+def applying(stops: Sequence[Stop], settings: Mapping[str, Any]) -> list[Stop]:
+    """The stops that end a sequence of a campaign with these settings (as queries.LEAD_FACTS says)."""
+    return [stop for stop in stops if settings.get(_STOP_SETTINGS.get(stop.reason, "")) is not False]
+
+
+def offer_then(case: Case, told: Mapping[str, Settings]) -> Case:
+    """The case of a lead that was in no sequence: which list its campaign took leads out of, as far as it was told."""
+    if case.offer is None:
+        return msgspec.structs.replace(case, assumes=_NEVER_TOLD)
+    subject, offer = f"campaign/{case.offer.id}", case.offer
+    assumes: list[Assumption] = [*_NEVER_TOLD]
+    if last_of(case.events, subject, CAMPAIGN_AFTER) is None:
+        assumes.insert(0, "campaign_status")
+    if subject not in told:
+        assumes.insert(0, "campaign_settings")
+    else:
+        list_id = told[subject][LIST]
+        offer = msgspec.structs.replace(offer, lead_list_id=UUID(str(list_id)) if list_id else None)
+    return msgspec.structs.replace(case, offer=offer, assumes=assumes)
+
+
+def inboxes_of(terms: Settings | None) -> list[UUID]:
+    """The inboxes that a campaign had by these terms."""
+    ids = terms.get(INBOXES) if terms else None
+    return [UUID(each) for each in ids] if isinstance(ids, list) else []
+
+
+def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]], told: Mapping[str, Settings]) -> Case:
+    """The case as it was at its instant.
+
+    `busy`: what each inbox had sent or held in a slot then; `told`: what was set then, by subject, as far as is known.
+    """
     if case.chosen is None or case.lead is None or case.sight is None:
         return case
-    stopped = [stop for stop in case.stops if stop.at <= case.at]
+    assumes = _assumed(case, case.chosen, told)
+    case = _with_settings(case, case.chosen, case.sight, told)
+    assert case.chosen is not None and case.lead is not None and case.sight is not None  # noqa: S101, PT018 - as above
+    stopped = [stop for stop in applying(case.stops, case.chosen.campaign_settings) if stop.at <= case.at]
     suppressed = [entry for entry in case.suppressed if entry.at <= case.at]
     sends = [send for known in case.sends if (send := _send_then(known, case)) is not None]
     version = case.sight.versions[case.lead.campaign_id, case.lead.sequence_version]
@@ -92,6 +142,67 @@ def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]]) -> Case:
         sends=sends,
         stops=stopped,
         suppressed=suppressed,
+        assumes=assumes,
+    )
+
+
+def _assumed(case: Case, chosen: Membership, told: Mapping[str, Settings]) -> list[Assumption]:
+    """What is not known for that time, of all that the answer asks about."""
+    boxes = case.sight.boxes.values() if case.sight else ()
+    campaign = f"campaign/{chosen.campaign_id}"
+    enrolled = [each.event for each in case.events if isinstance(each.event, LeadEnrolled)]
+    versions = {event.sequence_version for event in enrolled if event.enrollment_id == chosen.id}
+    lives = [last_of(case.events, f"inbox/{box.id}", INBOX_AFTER) for box in boxes]
+    judged = [box for box in boxes if box.health_score is not None]
+    healths = [last_of(case.events, f"inbox/{box.id}", ("inbox.health_changed",)) for box in judged]
+    known: dict[Assumption, bool] = {
+        "campaign_settings": campaign in told,
+        "campaign_status": last_of(case.events, campaign, CAMPAIGN_AFTER) is not None,
+        "team_settings": f"team/{case.team_id}" in told,
+        "inbox_settings": all(f"inbox/{box.id}" in told for box in boxes),
+        "inbox_status": all(lives),
+        "inbox_health": all(healths),
+        "steps": versions == {chosen.sequence_version},
+    }
+    return [*(each for each, is_known in known.items() if not is_known), *_NEVER_TOLD]
+
+
+def _with_settings(case: Case, chosen: Membership, sight: Sight, told: Mapping[str, Settings]) -> Case:
+    """The case with what was set then in the place of what is set now, as far as it is known."""
+    campaign, team = told.get(f"campaign/{chosen.campaign_id}"), told.get(f"team/{case.team_id}")
+    boxes = [_with_rules(box, told.get(f"inbox/{box.id}")) for box in sight.boxes.values()]
+    versions = dict(sight.versions)
+    if campaign is not None:
+        chosen = msgspec.structs.replace(chosen, campaign_settings=chosen.campaign_settings | campaign)
+        ids, own = inboxes_of(campaign), chosen.campaign_id
+        boxes = [_with_campaign(box, own, takes_part=box.id in ids) for box in boxes]
+        versions = {
+            key: msgspec.structs.replace(one, settings=one.settings | campaign) if key[0] == own else one
+            for key, one in versions.items()
+        }
+    sight = msgspec.structs.replace(
+        sight,
+        boxes={box.id: box for box in boxes},
+        versions=versions,
+        team=_with_terms(sight.team, team) if team is not None else sight.team,
+    )
+    return msgspec.structs.replace(case, chosen=chosen, sight=sight)
+
+
+def _with_rules(box: PlannedInbox, terms: Settings | None) -> PlannedInbox:
+    return box if terms is None else msgspec.structs.replace(box, **msgspec.structs.asdict(inbox_rules(terms)))
+
+
+def _with_campaign(box: PlannedInbox, campaign_id: UUID, *, takes_part: bool) -> PlannedInbox:
+    others = [each for each in box.campaign_ids if each != campaign_id]
+    return msgspec.structs.replace(box, campaign_ids=[*others, campaign_id] if takes_part else others)
+
+
+def _with_terms(team: TeamDay, terms: Settings) -> TeamDay:
+    address = (team.physical_address or _WITHOUT_ADDRESS) if terms[ADDRESS] else None
+    zone, limit = str(terms["timezone"]), int(str(terms[LIMIT]))
+    return msgspec.structs.replace(
+        team, zone=zone, daily_limit=limit, physical_address=address, settings=team.settings | terms
     )
 
 
@@ -155,7 +266,7 @@ def _next_then(
         return last.step_number, None, last.inbox_id
     following = step_at(steps, last.step_number + 1)
     if last.state != "accepted" or following is None:
-        return last.step_number, last.slot_at, last.inbox_id
+        return last.step_number, last.due_at or last.slot_at, last.inbox_id
     return (
         following.step_number,
         went_at(last.committed_at or last.not_before, last.not_before) + following.delay,

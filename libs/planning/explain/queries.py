@@ -12,10 +12,11 @@ import msgspec
 
 from libs.planning import queries
 from libs.planning.explain.case import Case, KnownSend, Membership, Offer, Person, Stop, Suppressed, Told
-from libs.planning.explain.past import put_back
+from libs.planning.explain.past import applying, inboxes_of, offer_then, put_back, settings_then
 from libs.planning.facts import DueLead
 from libs.planning.round import Sight
-from libs.schema.events import open_envelope, open_event
+from libs.schema.events import Event, open_envelope, open_event
+from libs.schema.events.base import Settings
 from libs.schema.ids import lead_key
 from libs.schema.runtime.db import Tx, fetch_all, fetch_one
 
@@ -31,6 +32,10 @@ OF_CAMPAIGN_OR_INBOX = (
     *("inbox.disconnected", "inbox.paused", "inbox.resumed", "inbox.circuit_opened", "inbox.circuit_closed"),
     "inbox.health_changed",
 )
+
+# What changes settings, and what else may tell which stand.
+CHANGING = ("campaign.changed", "inbox.changed", "team.changed")
+TELLING = ("campaign.scheduled", "campaign.activated", "inbox.connected")
 
 PERSON = """
 SELECT ld.id, ld.email, ld.lead_list_id, ld.status::text AS status, ld.deleted_at AS archived_at, n.paused, n.paused_at,
@@ -74,7 +79,9 @@ SELECT l.send_id, l.step_id, coalesce((
         WHERE v.campaign_id = l.campaign_id AND step ->> 'step_id' = l.step_id::text
         ORDER BY v.version DESC
         LIMIT 1
-    ), 1) AS step_number, l.inbox_id, l.state, l.slot_at, l.not_before, l.claimed_at, l.committed_at, l.next_settle_at
+    ), 1) AS step_number, l.inbox_id, l.state, l.slot_at, l.not_before, l.due_at, l.claimed_at, l.committed_at,
+    l.next_settle_at,
+    l.state = 'queued' AND ARRAY[l.campaign_id, l.inbox_id, l.team_id] && $4::uuid[] AS is_void
 FROM send_ledger AS l
 WHERE l.team_id = $1
     AND l.lead_key = $2
@@ -84,14 +91,11 @@ ORDER BY l.slot_at, l.send_id
 STOPS = """
 SELECT ls.reason, ls.event_id, ls.stopped_at AS at
 FROM enrollments AS e
-JOIN campaigns AS c ON c.id = e.campaign_id
 JOIN lead_stop AS ls ON ls.team_id = e.team_id AND ls.lead_key = e.lead_key
 WHERE e.team_id = $1
     AND e.id = $2
     AND ls.stopped_at >= e.enrolled_at
     AND (ls.campaign_id IS NULL OR ls.campaign_id = e.campaign_id)
-    AND (ls.reason <> 'replied' OR coalesce((c.settings ->> 'stop_on_reply')::boolean, true))
-    AND (ls.reason NOT IN ('hard_bounce', 'soft_bounce') OR coalesce((c.settings ->> 'stop_on_bounce')::boolean, true))
 ORDER BY ls.stopped_at
 """
 SUPPRESSIONS = """
@@ -121,6 +125,32 @@ CROSS JOIN LATERAL (
     ORDER BY e.type, e.position DESC
 ) AS l
 ORDER BY l.position
+"""
+# Around an instant: the last event that tells what was set, and the first later one that changed it (past.py).
+SETTINGS_AROUND = """
+SELECT s.subject, last.body AS last, following.body AS following
+FROM unnest($2::text[]) AS s(subject)
+LEFT JOIN LATERAL (
+    SELECT e.body
+    FROM event_log AS e
+    WHERE e.team_id = $1
+        AND e.subject = s.subject
+        AND (e.type = ANY ($3::text[])
+            OR (e.type = ANY ($4::text[]) AND json_typeof(e.body -> 'data' -> 'settings') = 'object'))
+        AND e.time <= $5
+    ORDER BY e.time DESC, e.position DESC
+    LIMIT 1
+) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT e.body
+    FROM event_log AS e
+    WHERE e.team_id = $1
+        AND e.subject = s.subject
+        AND e.type = ANY ($3::text[])
+        AND e.time > $5
+    ORDER BY e.time, e.position
+    LIMIT 1
+) AS following ON true
 """
 # What had gone or stood in a slot at $2. A slot that was given up since is in no index: past.py says so in its notes.
 BUSY_AT = """
@@ -163,23 +193,30 @@ async def read_case(tx: Tx, team_id: UUID, asked: Question) -> Case | Literal["l
     offer = await _offer(tx, team_id, person, chosen, asked)
     if asked.campaign_id is not None and chosen is None and offer is None:
         return "campaign"
+    changed = await queries.changed_scopes(tx, team_id)
     case = Case(
         at=asked.at,
         now=asked.now,
+        team_id=team_id,
         person=person,
         memberships=known,
         chosen=chosen,
         offer=offer,
         lead=None,
         sight=None,
-        sends=await _sends(tx, team_id, chosen),
+        sends=await _sends(tx, team_id, chosen, [] if asked.at < asked.now else changed),
         stops=await fetch_all(tx, Stop, STOPS, team_id, chosen.id) if chosen else [],
         suppressed=await fetch_all(
             tx, Suppressed, SUPPRESSIONS, team_id, person.email, _key_of(person, chosen, asked.pepper)
         ),
         events=[],
     )
-    return await _with_sight(tx, team_id, case, asked) if chosen else await _with_events(tx, team_id, case, [])
+    if chosen is not None:
+        return await _past(tx, case, asked) if case.is_past else await _present(tx, case, asked, changed)
+    case = await _with_events(tx, case, [])
+    if not case.is_past:
+        return case
+    return offer_then(case, await _settings(tx, case, [f"campaign/{offer.id}"] if offer else []))
 
 
 def _chosen(known: Sequence[Membership], asked: Question) -> Membership | None:
@@ -201,50 +238,105 @@ async def _offer(tx: Tx, team_id: UUID, person: Person, chosen: Membership | Non
     return await fetch_one(tx, Offer, OFFER, team_id, person.id, asked.campaign_id, person.lead_list_id)
 
 
-async def _sends(tx: Tx, team_id: UUID, chosen: Membership | None) -> list[KnownSend]:
+async def _sends(tx: Tx, team_id: UUID, chosen: Membership | None, changed: Sequence[UUID]) -> list[KnownSend]:
     if chosen is None:
         return []
-    return await fetch_all(tx, KnownSend, SENDS, team_id, chosen.lead_key, chosen.id)
+    return await fetch_all(tx, KnownSend, SENDS, team_id, chosen.lead_key, chosen.id, changed)
 
 
-async def _with_sight(tx: Tx, team_id: UUID, case: Case, asked: Question) -> Case:
-    """The case with what its sequence is planned with, as it was or is or will be at that instant."""
-    assert case.chosen is not None  # noqa: S101 - the caller asks only then
-    (lead,) = await queries.lead_facts(tx, team_id, [case.chosen.id])
-    sight = await _sight(tx, team_id, lead, asked)
-    boxes = [box.id for box in sight.boxes.values() if case.chosen.campaign_id in box.campaign_ids]
-    boxes += [send.inbox_id for send in case.sends]
-    case = await _with_events(tx, team_id, msgspec.structs.replace(case, lead=lead, sight=sight), boxes)
-    if not case.is_past:
-        return case
+async def _present(tx: Tx, case: Case, asked: Question, changed: Sequence[UUID]) -> Case:
+    """The case with what its sequence is planned with, now or later; slots that a change has made void are free."""
+    chosen = _in_sequence(case)
+    lead = _freed(await _lead(tx, case), case.sends)
+    sight = await _sight(tx, case, lead, asked, changed=changed)
+    stops = applying(case.stops, chosen.campaign_settings)
+    case = msgspec.structs.replace(case, lead=lead, sight=sight, stops=stops)
+    return await _with_events(tx, case, _inbox_ids(case, sight, chosen))
+
+
+async def _past(tx: Tx, case: Case, asked: Question) -> Case:
+    """The case as it was at that instant."""
+    chosen, lead = _in_sequence(case), await _lead(tx, case)
+    told = await _settings(tx, case, [f"campaign/{chosen.campaign_id}", f"team/{case.team_id}"])
+    then = inboxes_of(told.get(f"campaign/{chosen.campaign_id}"))
+    sight = await _sight(tx, case, lead, asked, besides=then)
+    case = msgspec.structs.replace(case, lead=lead, sight=sight)
+    case = await _with_events(tx, case, [*_inbox_ids(case, sight, chosen), *then])
+    told |= await _settings(tx, case, [f"inbox/{inbox_id}" for inbox_id in sight.boxes])
     busy: dict[UUID, list[datetime]] = {}
-    for record in await tx.fetch(BUSY_AT, team_id, case.at):
+    for record in await tx.fetch(BUSY_AT, case.team_id, case.at):
         busy.setdefault(record["inbox_id"], []).append(record["at"])
-    return put_back(case, busy)
+    return put_back(case, busy, told)
 
 
-async def _sight(tx: Tx, team_id: UUID, lead: DueLead, asked: Question) -> Sight:
-    team = await queries.team_day(tx, team_id, asked.at)
+def _in_sequence(case: Case) -> Membership:
+    assert case.chosen is not None  # noqa: S101 - the caller asks only then
+    return case.chosen
+
+
+async def _lead(tx: Tx, case: Case) -> DueLead:
+    (lead,) = await queries.lead_facts(tx, case.team_id, [_in_sequence(case).id])
+    return lead
+
+
+def _freed(lead: DueLead, sends: Sequence[KnownSend]) -> DueLead:
+    """The lead as it will wait for another slot, when a change has made its own void."""
+    void = next((send for send in sends if send.is_void), None)
+    if void is None:
+        return lead
+    away = lead.held_until if lead.held_gate == "out_of_office" else None
+    due_at = max(void.due_again_at, away) if away else void.due_again_at
+    return msgspec.structs.replace(lead, next_at=due_at, held_gate=None, held_until=None)
+
+
+def _inbox_ids(case: Case, sight: Sight, chosen: Membership) -> list[UUID]:
+    ours = [box.id for box in sight.boxes.values() if chosen.campaign_id in box.campaign_ids]
+    return [*ours, *(send.inbox_id for send in case.sends)]
+
+
+async def _sight(  # noqa: PLR0913 - whose, when, and what differs from now
+    tx: Tx,
+    case: Case,
+    lead: DueLead,
+    asked: Question,
+    *,
+    besides: Sequence[UUID] = (),
+    changed: Sequence[UUID] = (),
+) -> Sight:
+    team_id, at = case.team_id, case.at
+    team = await queries.team_day(tx, team_id, at, changed)
+    boxes = await queries.planned_inboxes(tx, team_id, at, [lead], besides=besides, changed=changed)
     return Sight(
-        now=asked.at,
+        now=at,
         team=team,
-        boxes={box.id: box for box in await queries.planned_inboxes(tx, team_id, asked.at, [lead])},
+        boxes={box.id: box for box in boxes},
         versions={(one.campaign_id, one.version): one for one in await queries.sequences(tx, team_id, [lead])},
-        domain_mails=await queries.domain_mails(tx, team, team_id, [lead], asked.at),
+        domain_mails=await queries.domain_mails(tx, team, team_id, [lead], at, changed),
         public_url=asked.public_url,
     )
 
 
-async def _with_events(tx: Tx, team_id: UUID, case: Case, inbox_ids: Sequence[UUID]) -> Case:
+async def _settings(tx: Tx, case: Case, subjects: Sequence[str]) -> dict[str, Settings]:
+    """What was set of these at the case's instant, as far as the journal tells it."""
+    found = await tx.fetch(SETTINGS_AROUND, case.team_id, subjects, CHANGING, TELLING, case.at)
+    told = {row["subject"]: settings_then(_event(row["last"]), _event(row["following"])) for row in found}
+    return {subject: settings for subject, settings in told.items() if settings is not None}
+
+
+async def _with_events(tx: Tx, case: Case, inbox_ids: Sequence[UUID]) -> Case:
     of_lead = [f"lead/{case.person.id}", *(f"email/{send.send_id}" for send in case.sends)]
     campaign_id = case.chosen.campaign_id if case.chosen else case.offer and case.offer.id
     others = [f"inbox/{inbox_id}" for inbox_id in set(inbox_ids)]
     others += [f"campaign/{campaign_id}"] if campaign_id else []
     until = min(case.at, case.now)
     stops = [stop.event_id for stop in case.stops]
-    rows = await tx.fetch(EVENTS_OF_LEAD, team_id, of_lead, OF_LEAD, stops)
-    rows += await tx.fetch(LAST_EVENTS, team_id, others, OF_CAMPAIGN_OR_INBOX, until)
+    rows = await tx.fetch(EVENTS_OF_LEAD, case.team_id, of_lead, OF_LEAD, stops)
+    rows += await tx.fetch(LAST_EVENTS, case.team_id, others, OF_CAMPAIGN_OR_INBOX, until)
     return msgspec.structs.replace(case, events=[_told(row) for row in rows if row["time"] <= until])
+
+
+def _event(body: bytes | None) -> Event | None:
+    return None if body is None else open_event(open_envelope(body))
 
 
 def _told(row: Any) -> Told:

@@ -1,10 +1,13 @@
 """Answers about a lead as sentences that anybody understands. Never decides anything: answer.py has done so."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from libs.planning.explain.explanation import Assumption
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,31 @@ _OUTSIDE = {
     "no_steps": "Not in a sequence: the campaign {campaign} has no steps.",
     "next_round": "It enters the campaign {campaign} within moments.",
 }
+
+
+_ASSUMED: dict[Assumption, str] = {
+    "campaign_settings": "the campaign's settings, list and inboxes",
+    "campaign_status": "whether the campaign ran",
+    "team_settings": "the team's zone and limits",
+    "inbox_settings": "how much and when its inboxes send",
+    "inbox_status": "whether its inboxes could send",
+    "inbox_health": "the inboxes' health",
+    "steps": "the steps",
+    "lead_fields": "the lead's own fields",
+    "kill_switch": "the installation's kill switch",
+}
+_SILENT: dict[Assumption, str] = {
+    "lifted_suppressions": "suppressions that were lifted since",
+    "given_up_slots": "slots that were given up or moved since",
+}
+
+
+def notes_of(assumes: Sequence[Assumption]) -> list[str]:
+    """What an answer about the past rests on without knowing it, in words."""
+    assumed = [_ASSUMED[each] for each in assumes if each in _ASSUMED]
+    silent = [_SILENT[each] for each in assumes if each in _SILENT]
+    notes = [f"not told for that time, so taken as they are now: {', '.join(assumed)}"] if assumed else []
+    return [*notes, *([f"not counted: {', '.join(silent)}"] if silent else [])]
 
 
 def sentence_of(finding: Finding, zone: str) -> str:
