@@ -250,6 +250,13 @@ def test_a_complaint_without_an_rfc_is_one() -> None:
     assert (found.kind, [each.address for each in found.recipients]) == ("complaint", ["bob@lead.test"])
 
 
+def test_a_complaint_whose_own_part_is_missing_is_one() -> None:
+    words = "This is an email abuse report for a message of Mon, 2 Mar 2026."
+    found = inspect(enclosing("fbl@lead.test", "Fwd: Hi", words))
+    assert (found.kind, [each.address for each in found.recipients]) == ("complaint", ["bob@lead.test"])
+    assert inspect(plain("bob@lead.test", "Hi", words)).kind == "reply"
+
+
 samples = sorted(SHARED.glob("*.eml"))[::4] if SHARED.is_dir() else []
 seeds = [raw for raw, _ in NOTICES.values()] + [path.read_bytes() for path in samples]
 

@@ -10,6 +10,7 @@ import msgspec
 from services.replies.rules.notice import (
     MAX_RECIPIENTS,
     MAX_TEXTS,
+    gives_back,
     is_by_hand,
     is_notice,
     is_report,
@@ -64,6 +65,8 @@ _OF_RECIPIENT = ("original-recipient", "final-recipient", "x-actual-recipient", 
 _GROUP_STARTS = frozenset({"original-recipient", "final-recipient", "action"})
 # Microsoft's junk mail reports follow no RFC: the message is enclosed, and a field of its own says who complained.
 _JUNK_REPORT, _JUNKED_BY = "complaint about message from", "x-hmxmroriginalrecipient"
+# RFC 5965's own words (appendix B), which others write above the message without the part that goes with them.
+_ABUSE_REPORT = re.compile(r"\W{0,20}this is an? (?:e-?mail |spam )?(?:abuse|spam|complaint) report", re.IGNORECASE)
 _TYPE = re.compile(r"\A\s*[A-Za-z][\w.-]{0,40}\s*;\s*")  # "smtp; 550 no such user", "X-Notes; …"
 # A token as an address carries it behind a plus (VERP), or as the left half of our Message-ID in running text.
 _PLUS_TOKEN = re.compile(r"\+([a-z2-7]{26})@", re.IGNORECASE)
@@ -140,14 +143,15 @@ def _complaint(message: Message) -> Report | None:
     part = next((each for each in message.parts if each.content_type == "message/feedback-report"), None)
     if part is None and message.params.get("report-type", "").lower() == "feedback-report":
         part = next((each for each in message.parts[:MAX_TEXTS] if b"feedback-type:" in each.body.lower()), None)
-    if part is None and not message.headers.first("subject").lower().startswith(_JUNK_REPORT):
+    is_called_so = message.headers.first("subject").lower().startswith(_JUNK_REPORT)
+    if part is None and not is_called_so and not (gives_back(message) and _ABUSE_REPORT.match(notice_of(message))):
         return None
     returned = returned_headers(message)
     if part is not None:
         fields = parse_headers(decoded(part).lstrip(b"\r\n"))
         listed = fields.every("original-rcpt-to") or fields.every("removal-recipient")
         kind = fields.first("feedback-type").lower() or "abuse"
-    elif returned and _JUNKED_BY in returned[0]:
+    elif returned and (_JUNKED_BY in returned[0] or not is_called_so):
         listed, kind = returned[0].every(_JUNKED_BY), "abuse"
     else:
         return None

@@ -159,32 +159,32 @@ def is_notice(message: Message) -> bool:
     if not by_daemon and is_by_hand(headers):
         return False
     null_path = has_null_path(headers)
-    gives_back = any(part.content_type in _RETURNED for part in message.parts)
+    encloses = gives_back(message)
     subject = bool(_SUBJECT.search(fold(headers.first("subject"))))
     if by_daemon:
-        return subject or gives_back or _speaks_of_failure(message)
+        return subject or encloses or _speaks_of_failure(message)
     is_office = bool(_POSTMASTER.search(sender))
     if is_office or _ADMINISTRATOR.search(sender):
-        by_machine = null_path or gives_back or "auto-submitted" in headers
+        by_machine = null_path or encloses or "auto-submitted" in headers
         may_be = by_machine or (subject and "@" in notice_of(message))
         return (subject and (by_machine or is_office)) or (may_be and _speaks_of_failure(message))
-    if gives_back and (null_path or _NO_REPLY.search(sender)):
+    if encloses and (null_path or _NO_REPLY.search(sender)):
         return subject or _speaks_of_failure(message)
-    return subject and _has_form(message, null_path=null_path, gives_back=gives_back)
+    return subject and _has_form(message, null_path=null_path, encloses=encloses)
 
 
 def _speaks_of_failure(message: Message) -> bool:
     return bool(_WORDS.search(fold(notice_of(message)[:5000])))
 
 
-def _has_form(message: Message, *, null_path: bool, gives_back: bool) -> bool:
+def _has_form(message: Message, *, null_path: bool, encloses: bool) -> bool:
     """Nobody in particular sent it: then it begins as only machines do, and shows people, a reply or the message.
 
     Without a sender in its envelope one of the two is enough; an absence note has neither.
     """
     notice = notice_of(message)
     writer = mailbox(message.headers.first("from")).address  # a person's address may stand below his name
-    lists = gives_back or bool(_REPLY.search(notice)) or not {writer}.issuperset(_listed(notice))
+    lists = encloses or bool(_REPLY.search(notice)) or not {writer}.issuperset(_listed(notice))
     begins = bool(_FORMULA.search(fold(notice.lstrip()[:200])))
     if null_path:
         return begins or (lists and bool(_WORDS.search(fold(notice[:5000]))))
@@ -202,6 +202,11 @@ def is_by_hand(headers: Headers) -> bool:
     answers = "in-reply-to" in headers or bool(_ANSWERED.match(headers.first("subject")))
     by_daemon = bool(_DAEMON.search(headers.first("from")))
     return answers and not (automatic or by_daemon or has_null_path(headers))
+
+
+def gives_back(message: Message) -> bool:
+    """Whether another message is enclosed in it, or its header."""
+    return any(part.content_type in _RETURNED for part in message.parts)
 
 
 def has_null_path(headers: Headers) -> bool:

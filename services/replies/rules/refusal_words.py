@@ -97,8 +97,8 @@ _EXACT = (
         unrouteable (?:mail )?(?:domain|address)|illegal host|name or service not known|no mail hosts? for
         bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
-        no dns entr|domain.{0,60}not (?:appear to be )?registered|domain.{0,60}n(?:o|')t be found
-        domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
+        all host address lookups failed|no dns entr|domain.{0,60}not (?:appear to be )?registered
+        domain.{0,60}n(?:o|')t be found|domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
         """,
     ),
     (
