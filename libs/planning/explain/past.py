@@ -109,9 +109,9 @@ def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]], told: Mapping[
     """
     if case.chosen is None or case.lead is None or case.sight is None:
         return case
-    assumes = _assumed(case, case.chosen, told)
     case = _with_settings(case, case.chosen, case.sight, told)
     assert case.chosen is not None and case.lead is not None and case.sight is not None  # noqa: S101, PT018 - as above
+    assumes = _assumed(case, case.chosen, case.sight, told)
     stopped = [stop for stop in applying(case.stops, case.chosen.campaign_settings) if stop.at <= case.at]
     suppressed = [entry for entry in case.suppressed if entry.at <= case.at]
     sends = [send for known in case.sends if (send := _send_then(known, case)) is not None]
@@ -146,9 +146,10 @@ def put_back(case: Case, busy: Mapping[UUID, Sequence[datetime]], told: Mapping[
     )
 
 
-def _assumed(case: Case, chosen: Membership, told: Mapping[str, Settings]) -> list[Assumption]:
+def _assumed(case: Case, chosen: Membership, sight: Sight, told: Mapping[str, Settings]) -> list[Assumption]:
     """What is not known for that time, of all that the answer asks about."""
-    boxes = case.sight.boxes.values() if case.sight else ()
+    own = {send.inbox_id for send in case.sends}
+    boxes = [box for box in sight.boxes.values() if chosen.campaign_id in box.campaign_ids or box.id in own]
     campaign = f"campaign/{chosen.campaign_id}"
     enrolled = [each.event for each in case.events if isinstance(each.event, LeadEnrolled)]
     versions = {event.sequence_version for event in enrolled if event.enrollment_id == chosen.id}
