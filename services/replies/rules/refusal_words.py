@@ -98,7 +98,8 @@ _EXACT = (
         bad destination (?:system|host)|non-existent hosts?|all relevant mx records
         name server: host not found|couldn't find any host|no mail server|host lookup did not complete
         all host address lookups failed|no dns entr|domain.{0,60}not (?:appear to be )?registered
-        domain.{0,60}n(?:o|')t be found|domain.{0,30}(?:unbekannt|existiert nicht)|dominio.{0,30}(?:no existe|inexistente|inesistente)
+        domain.{0,60}n(?:o|')t be found|domain.{0,30}(?:unbekannt|existiert nicht)
+        dominio.{0,30}(?:no existe|inexistente|inesistente)
         """,
     ),
     (
