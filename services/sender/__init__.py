@@ -2,9 +2,9 @@
 
 It is the only one that speaks SMTP. The ledger is its truth: at most one message per campaign, step and person.
 
-Owns:   enrollments, send_ledger, emails, breaker, refusal; leads' status and progress; inboxes' status, circuit,
-        last_sent_at; campaigns' status by guarded transitions; inserts lead_stop (hard bounces in the dialogue, lasting
-        soft ones, people who are only ever away) and suppression_list.
+Owns:   enrollments, send_ledger, emails, breaker, refusal, replan (which the API inserts into); leads' status and
+        progress; inboxes' status, circuit, last_sent_at; campaigns' status by guarded transitions; inserts lead_stop
+        (hard bounces in the dialogue, lasting soft ones, people who are only ever away) and suppression_list.
 Reads:  campaigns, sequence_version, campaign_inboxes, leads, inboxes and their settings, teams, suppression_list,
         domains' keys, tracked_link, replies.
 Does:   what people leave in job_queue "sender": answers by hand.

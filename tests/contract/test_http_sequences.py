@@ -176,7 +176,7 @@ async def test_a_dry_run_says_what_would_happen_to_steps_leads_and_mails_and_wri
     )
     assert await state_of(rig, caller) == before
     added = impact["steps"][2]["id"]
-    none: dict[str, Any] = {"fields": [], "variants_added": 0, "variants_removed": 0}
+    none: dict[str, Any] = {"fields": [], "variants_added": 0, "variants_removed": 0, "begins_test": False}
     assert impact == {
         "apply_to": "all",
         "sequence_version": 2,
@@ -228,3 +228,53 @@ async def test_an_edit_for_all_marks_the_version_to_which_the_sender_moves_the_l
     assert [tuple(row) for row in kept] == [(1, False), (2, False), (3, True)]
     problem = await caller.refused("PUT", f"{path}/sequences", {"sequences": [again(one)], "apply_to": "some"})
     assert problem["errors"][0]["pointer"] == "/apply_to"
+
+
+# -- tests of arms ----------------------------------------------------------------------------------------------------
+
+ARMS = [{"subject": "Arm 0", "body": "One"}, {"subject": "Arm 1", "body": "Two"}]
+
+
+async def decided(rig: Rig, caller: Caller) -> tuple[str, dict[str, Any]]:
+    """A running campaign whose first step's test the second arm has won."""
+    campaign = await campaign_of(caller, sequences=[STEP | {"variants": ARMS}])
+    path = f"/v1/campaigns/{campaign['id']}"
+    await caller.post(f"{path}/activate", status=202)
+    arms = [UUID(arm["id"]) for arm in (await caller.get(f"{path}/sequences"))["data"][0]["variants"]]
+    await rig.owner.execute("UPDATE sequence_variants SET won_against = $2 WHERE id = $1", arms[1], arms)
+    (step,) = (await caller.get(f"{path}/sequences"))["data"]
+    assert [arm["is_winner"] for arm in step["variants"]] == [False, True]
+    return path, step
+
+
+@pytest.mark.parametrize(
+    ("arms", "change", "shown"),
+    [
+        ([*ARMS, {"subject": "Arm 2", "body": "Three"}], "begins", [False, False, False]),  # a new arm
+        ([{"subject": "Arm 0", "body": "Uno"}, ARMS[1]], "begins", [False, False]),  # other words are another arm
+        ([ARMS[0], {"subject": "Arm 1", "body": "Due"}], "begins", [False, False]),  # the winner's are changed
+        ([ARMS[0] | {"weight": 90}, ARMS[1]], "goes on", [False, True]),
+        (ARMS[1:], "goes on", [True]),
+        (ARMS[:1], "goes on", [False]),  # nothing is left to be tested
+    ],
+)
+async def test_a_new_arm_beside_a_winner_begins_a_new_test_and_the_impact_says_so(
+    rig: Rig, arms: list[dict[str, Any]], change: str, shown: list[bool]
+) -> None:
+    caller = await rig.team()
+    path, step = await decided(rig, caller)
+    body = {"sequences": [again(step, variants=arms)]}
+    impact = expect(await caller.ask("PUT", f"{path}/sequences?dry_run=true", body), 200)
+    assert [each["begins_test"] for each in impact["steps"]] == [change == "begins"]
+    (saved,) = await put(caller, path, body["sequences"])
+    assert [arm["is_winner"] for arm in saved["variants"]] == shown
+
+
+async def test_a_step_without_a_verdict_begins_no_test_by_getting_an_arm(rig: Rig) -> None:
+    caller = await rig.team()
+    campaign = await campaign_of(caller, sequences=[STEP | {"variants": ARMS}])
+    path = f"/v1/campaigns/{campaign['id']}"
+    (step,) = (await caller.get(f"{path}/sequences"))["data"]
+    more = [again(step, variants=[*ARMS, {"subject": "Arm 2", "body": "Three"}])]
+    impact = expect(await caller.ask("PUT", f"{path}/sequences?dry_run=true", {"sequences": more}), 200)
+    assert [(change["variants_added"], change["begins_test"]) for change in impact["steps"]] == [(1, False)]

@@ -313,3 +313,29 @@ async def test_a_planned_mail_keeps_its_arm_when_another_wins_and_new_mails_go_t
     sent = {str(mail["To"]): str(mail["Subject"]) for mail in mails}
     assert {name: subject for name, subject in sent.items() if name.startswith("early")} == planned
     assert {subject for name, subject in sent.items() if name.startswith("late")} == {"Arm 1"}
+
+
+async def test_a_new_arm_beside_a_winner_gets_its_share_and_who_keeps_the_old_version_the_winner(world: World) -> None:
+    campaign = await world.campaign(Step(subject="One"), Step(subject="Two", delay_hours=2))
+    step_id, arms = campaign.step_ids[1], [new_id() for _ in range(3)]
+    for index, arm in enumerate(arms):
+        row = {"id": arm, "sequence_id": step_id, "variant_index": index, "body": "x", "subject": f"Arm {index}"}
+        await insert(world.owner, "sequence_variants", row)
+    kept = [{"variant_id": str(arm), "subject": f"Arm {index}", "body": "x"} for index, arm in enumerate(arms)]
+    await world.owner.execute("UPDATE sequence_version SET steps = jsonb_set(steps, '{1,variants}', $1)", kept[:2])
+    await world.owner.execute("UPDATE sequence_variants SET won_against = $2 WHERE id = $1", arms[1], arms[:2])
+    await world.leads(*(f"early{number}" for number in range(8)))
+    await world.plan()
+    await world.owner.execute(
+        """INSERT INTO sequence_version (id, team_id, campaign_id, version, steps, created_at)
+        SELECT gen_random_uuid(), team_id, campaign_id, 2, jsonb_set(steps, '{1,variants}', $1), created_at
+        FROM sequence_version""",
+        kept,
+    )
+    await world.leads(*(f"late{number}" for number in range(16)))
+    await world.go_on(8 * HOUR, step=5 * MINUTE)
+    mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]
+    second = {str(mail["To"]): str(mail["Subject"]) for mail in mails if str(mail["Subject"]) != "One"}
+    assert {subject for name, subject in second.items() if name.startswith("early")} == {"Arm 1"}
+    assert {subject for name, subject in second.items() if name.startswith("late")} == {"Arm 0", "Arm 1", "Arm 2"}
+    assert len(second) == 24

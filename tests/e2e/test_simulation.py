@@ -21,6 +21,7 @@ from libs.schema.runtime.clock import new_id
 from libs.schema.runtime.db import Connection
 from services.sender.jobs.enrol import enrol
 from services.sender.jobs.plan import plan_slots
+from tests.contract.http_rig import expect, rig_on
 from tests.sender_world import MONDAY, World, sender_world
 from tests.support import PEPPER, Campaign, Step, insert, make_campaign, make_lead, make_list
 
@@ -248,3 +249,36 @@ async def test_a_paused_inbox_keeps_its_leads_and_the_simulation_says_so(world: 
     said = outlook(await simulated(world, campaign.id))
     assert [(reason.reason, reason.value, reason.leads) for reason in said.never_mailed] == [("inbox", "paused", 3)]
     assert said.complete
+
+
+async def test_after_a_change_in_the_middle_every_second_is_as_simulated_before_the_sender_has_looked(
+    world: World, database: str
+) -> None:
+    for number in range(4):
+        await settle_inbox(world, number, daily_send_limit=4, min_delay_seconds=300, max_delay_seconds=900)
+    await people(world, world.list_id, 30, city="Berlin")
+    campaign = await world.campaign(Step(), Step(delay_days=1), settings=settings_of(timezone="UTC"))
+    await world.plan()
+    for _ in range(20):
+        await world.send()
+        await world.plan()
+        world.clock.move(max(timedelta(seconds=1), await _next(world) - world.clock.now()))
+    before = await happened(world, campaign)
+    assert before
+    async with rig_on(database) as rig:
+        caller = await rig.key_of(world.team.id)
+        rig.clock.move(world.clock.now() - rig.clock.now())
+        wider = {"daily_send_limit": 9, "send_window_start": "10:00", "send_window_timezone": "Europe/Berlin"}
+        for inbox in world.inboxes[:3]:
+            expect(await caller.ask("PATCH", f"/v1/inboxes/{inbox.id}/settings", wider), 200)
+        expect(await caller.ask("POST", f"/v1/inboxes/{world.inboxes[3].id}/pause"), 202)
+        expect(await caller.ask("POST", f"/v1/inboxes/{world.inboxes[3].id}/resume"), 202)
+        hours = {"settings": {"lead_window_start": "11:30", "skip_dates": ["2026-03-05"]}}
+        expect(await caller.ask("PATCH", f"/v1/campaigns/{campaign.id}", hours), 200)
+        limits = {"settings": {"timezone": "Asia/Tokyo", "domain_daily_limit": 2, "domain_gap_minutes": 20}}
+        expect(await caller.ask("PATCH", "/v1/team", limits), 200)
+    run = await simulated(world, campaign.id)
+    await live(world, campaign)
+    after = [sent for sent in await happened(world, campaign) if sent not in before]
+    assert after == seconds(run, campaign.id)
+    assert len(before) + len(after) == 60
