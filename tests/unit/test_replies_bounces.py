@@ -288,6 +288,7 @@ HEAVY = {
         REPORT + b"--b\nContent-Type: message/delivery-status\n\n",
         b"Final-Recipient: rfc822; a@b.test\nAction: failed\n\n",
     ),
+    "fields in a text": (NOTICE, b"Final-Recipient: rfc822; a@b.test\n"),
     "notices": (REPORT, b"--b\nContent-Type: text/plain\n\n" + b"user a@b.test not found\n" * 2000),
     "nested": (b"", b"Content-Type: multipart/mixed; boundary=b\n\n--b\n"),
 }

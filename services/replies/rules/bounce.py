@@ -205,9 +205,9 @@ def _address_of(group: Headers) -> str:
 
 def _from_status(named: list[tuple[str, Headers]], notice: str) -> list[Recipient]:
     """One recipient for each address; where a report speaks of one again, what it says last holds."""
-    words = _spoken_of(dict.fromkeys(address for address, _ in named), notice)
-    found = {address: _from_fields(address, group, words[address]) for address, group in named}
-    return list(found.values())[:MAX_RECIPIENTS]
+    last = dict(list(dict(named).items())[:MAX_RECIPIENTS])
+    words = _spoken_of(dict.fromkeys(last), notice)
+    return [_from_fields(address, group, words[address]) for address, group in last.items()]
 
 
 def _from_fields(address: str, group: Headers, notice: str) -> Recipient:
