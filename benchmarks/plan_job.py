@@ -37,8 +37,8 @@ WHERE id = ANY ($3::uuid[])
 """
 QUEUE = """
 INSERT INTO send_ledger (send_id, kind, team_id, campaign_id, step_id, lead_id, lead_key, enrollment_id, inbox_id,
-    message_id, slot_at, not_before, created_at)
-SELECT u.send_id, 'campaign', $1, $2, $3, u.lead_id, u.lead_key, u.id, u.inbox_id, u.message_id, $4, $4, $4
+    message_id, slot_at, not_before, due_at, created_at)
+SELECT u.send_id, 'campaign', $1, $2, $3, u.lead_id, u.lead_key, u.id, u.inbox_id, u.message_id, $4, $4, $4, $4
 FROM unnest($5::uuid[], $6::uuid[], $7::bytea[], $8::uuid[], $9::uuid[], $10::text[])
     AS u(send_id, lead_id, lead_key, id, inbox_id, message_id)
 """

@@ -48,9 +48,9 @@ async def test_a_scheduled_campaign_waits_and_the_sender_finds_it_whole_at_its_h
     campaign_id = await scheduled(caller, "2026-03-04T12:00:00+02:00")
     shown = await caller.get(f"/v1/campaigns/{campaign_id}")
     assert (shown["status"], shown["scheduled_start_at"]) == ("scheduled", "2026-03-04T10:00:00Z")
-    assert await events_of(rig, caller) == [
-        ("campaign.scheduled", {"campaign_id": campaign_id, "start_at": "2026-03-04T10:00:00Z"})
-    ]
+    ((kind, told),) = await events_of(rig, caller)
+    assert told.pop("settings")["lead_list_id"] == shown["lead_list_id"]
+    assert (kind, told) == ("campaign.scheduled", {"campaign_id": campaign_id, "start_at": "2026-03-04T10:00:00Z"})
     assert await started_at(rig, campaign_id, START - timedelta(seconds=1)) == []
     assert await started_at(rig, campaign_id, START) == [1]
     assert (await caller.get(f"/v1/campaigns/{campaign_id}"))["status"] == "active"

@@ -20,8 +20,9 @@ CREATE POLICY "Requests see their team" ON replan FOR SELECT TO coldstream_tenan
 CREATE POLICY "Requests add for their team" ON replan FOR INSERT TO coldstream_tenant
     WITH CHECK (team_id = ANY (ARRAY(SELECT app.my_team_ids('owner', 'admin', 'member'))));
 REVOKE ALL ON replan FROM PUBLIC, anon, authenticated;
-GRANT SELECT, INSERT ON replan TO coldstream_tenant;
-GRANT SELECT, INSERT, DELETE ON replan TO coldstream_sender;
+GRANT SELECT ON replan TO coldstream_service, coldstream_api, coldstream_tenant;
+GRANT INSERT ON replan TO coldstream_tenant;
+GRANT INSERT, DELETE ON replan TO coldstream_sender;
 
 -- When the mail fell due, before hours and limits put it into its slot: where its lead goes back to when it loses that.
 ALTER TABLE send_ledger ADD COLUMN due_at TIMESTAMPTZ;  -- NULL: of before this column, or no campaign's
