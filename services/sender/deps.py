@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -78,6 +79,7 @@ class Deliveries:
         self._most = most
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = 0.0
+        self._has_room = asyncio.Event()
 
     def room(self) -> int:
         """How many more may start; none until a handful may, or a second has passed: one claim costs as much as ten."""
@@ -85,13 +87,26 @@ class Deliveries:
         lately = asyncio.get_running_loop().time() - self._started_at < HANDFUL_WAIT_S
         return 0 if lately and free < self._most // HANDFUL_SHARE else free
 
+    async def room_within(self, seconds: float) -> int:
+        """The room as soon as there is some; none when there is none after so many seconds."""
+        self._has_room.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_room.wait()
+        return self.room()
+
     def start(self, delivery: Coroutine[Any, Any, None]) -> None:
         """Starts one; it reports its own errors."""
         loop = asyncio.get_running_loop()
         self._started_at = loop.time()
         task = loop.create_task(delivery)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self.room():
+            self._has_room.set()
 
     async def drain(self) -> None:
         """Waits for all of them: a mail past the point of no return must hear its answer."""

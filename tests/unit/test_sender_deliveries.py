@@ -35,6 +35,24 @@ async def test_a_claim_waits_until_a_handful_may_start_but_no_longer_than_a_seco
     assert deliveries.room() == 32
 
 
+async def test_who_waits_for_room_goes_on_as_soon_as_there_is_some() -> None:
+    release, deliveries = asyncio.Event(), Deliveries(32)
+    await under_way(release, deliveries, 32)
+    waiting = asyncio.create_task(deliveries.room_within(600))
+    await asyncio.sleep(0)
+    release.set()
+    async with asyncio.timeout(10):
+        assert await waiting >= 8
+
+
+async def test_who_waits_for_room_in_vain_is_told_so() -> None:
+    release, deliveries = asyncio.Event(), Deliveries(32)
+    await under_way(release, deliveries, 32)
+    assert await deliveries.room_within(0) == 0
+    release.set()
+    await deliveries.drain()
+
+
 async def test_a_quarter_that_is_free_may_start_at_once() -> None:
     release, deliveries = asyncio.Event(), Deliveries(32)
     await under_way(release, deliveries, 24)

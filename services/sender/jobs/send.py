@@ -33,6 +33,8 @@ from services.sender.smtp import Account
 # From the claim to T2: connect, log in, hand over the body. Who takes longer has lost the claim and sends nothing.
 CLAIM_LEASE_S = 120.0
 
+ROOM_WAIT_S = 0.1  # so that a process that is asked to stop, stops
+
 Threads = Mapping[UUID | None, Sequence[Earlier]]
 
 
@@ -40,9 +42,10 @@ async def send_due(deps: Deps) -> bool:
     """Claims what is due, one mail per inbox, and starts its delivery; True when there was something."""
     await deps.courier.close_idle()
     await deps.owner.hold()
-    if not deps.deliveries.room():
+    room = deps.deliveries.room() or await deps.deliveries.room_within(ROOM_WAIT_S)
+    if not room:
         return False
-    claimed, threads = await claim_some(deps, deps.deliveries.room())
+    claimed, threads = await claim_some(deps, room)
     for send in claimed:
         deps.deliveries.start(carry(deps, send, threads.get(send.enrollment_id, ())))
     return bool(claimed)
