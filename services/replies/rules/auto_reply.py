@@ -31,16 +31,22 @@ _SENTENCE_END = re.compile(
     r"|(?<=\)\.)|(?<=\d{4}\.)|(?<=/\d\d\.))\s+(?=[^\W\d])|(?<=[\u3002!?])(?![\u3002!?])"
 )
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*\u2022])|\n(?<=[.!?:,]\n)")
+_LINK = re.compile(r"(?:https?://|(?<!\w)www\.)\S+")
 _ASKS = re.compile(r"\?(?![\w&=/])")
 _NAME = re.compile(r"[^\W\d_]{3,}|[\u3400-\u9fff]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 # Where another clause begins, which may say more than a note does.
 _CLAUSE = re.compile(
     r"(?<!\w)(?:but|however|so|aber|jedoch|mais|donc|pero|mas|porem"
-    r"|(?<!nie )ma|maar|dus|echter|ale|jednak|wiec|men)(?!\w)"
+    r"|(?<!nie )ma|maar|dus|echter|ale|jednak|wiec|men"
+    r"|and|und|et|y|(?<!till )och"
+    # Those that are other words, too, only before what begins a refusal.
+    r"|en(?= (?:we|wij|het|dat|dit|eerlijk)\b)|e(?= (?:nao|non|comunque|sinceramente|francamente)\b)"
+    r"|i(?= (?:nie|nam|poza|szczerze)\b))(?!\w)"
     r"|\u3067\u3059\u304c|\u307e\u3059\u304c|\u306e\u3067"
 )
-_USUAL: tuple[Field, ...] = ("absence", "away", "note", "thanks", "urgent", "receipt", "return_cue")  # what notes say
+# What notes say.
+_USUAL: tuple[Field, ...] = ("absence", "away", "note", "automatic", "thanks", "urgent", "receipt", "return_cue")
 
 
 class AutoReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +70,16 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
 
     def are_in(self, sentence: str, *fields: Field) -> bool:
         return any(words(language, field).search(sentence) for language in self.languages for field in fields)
+
+    def is_away(self) -> bool:
+        """Whether its writer is away, in words of people too; tickets and the like say so of others."""
+        return self.says("away") and not any(self._is_of_ticket(each) for each in self.sentences)
+
+    def _is_of_ticket(self, sentence: str) -> bool:
+        """Whether only a machine says so, and more than that it is one."""
+        for language in self.languages:
+            sentence = words(language, "automatic").sub(" ", sentence)
+        return self.are_in(sentence, "machine")
 
 
 def read_auto_reply(message: Message, text: str, received_on: date | None) -> AutoReply | None:
@@ -95,9 +111,9 @@ def _of_machine(note: _Note, signs: Signs, received_on: date | None) -> AutoRepl
     gone = _left(note, signs, is_machine=True)
     if gone:
         return gone
-    if signs.says_absent or note.says("absence") or (note.says("away") and not note.says("machine")):
+    if signs.says_absent or note.says("absence") or note.is_away():
         return _absence(note, signs, received_on)
-    if signs.says_automatic and not note.says("machine", "receipt"):
+    if signs.says_automatic and not note.says("machine", "automatic", "receipt"):
         return _absence(note, signs, received_on)
     return AutoReply(intent="auto_reply", confidence=0.95)
 
@@ -110,12 +126,12 @@ def _of_anybody(note: _Note, signs: Signs, text: str, received_on: date | None) 
         or _wants_something(note)
     ):
         return None
-    gone = _left(note, signs, is_machine=signs.weak > 0 or note.says("machine"))
+    gone = _left(note, signs, is_machine=signs.weak > 0 or note.says("machine", "automatic"))
     if gone:
         return gone
     if _is_absence_note(note, has_sign=signs.weak > 0):
         return _absence(note, signs, received_on)
-    if note.says("machine") or (signs.weak and note.says("receipt")):
+    if note.says("machine", "automatic") or (signs.weak and note.says("receipt")):
         return AutoReply(intent="auto_reply", confidence=0.90)
     return None
 
@@ -149,11 +165,11 @@ def _besides(note: _Note) -> list[str]:
 
 def _is_absence_note(note: _Note, *, has_sign: bool) -> bool:
     """Whether the text says that its writer is away, what notes say beside that, and little else."""
-    absent, away = note.says("absence"), note.says("away") and not note.says("machine")
+    absent, away = note.says("absence"), note.is_away()
     if not (absent or away):
         return False
     others = sum(_words(each) for each in note.sentences if not note.are_in(each, *_USUAL, "contact"))
-    typical = sum(note.says(field) for field in ("note", "thanks", "urgent")) + has_sign
+    typical = sum(note.says(field) for field in ("note", "automatic", "thanks", "urgent")) + has_sign
     if absent:
         return others <= (MAX_OTHER_WORDS if typical else FEW_OTHER_WORDS)
     return others <= (MAX_OTHER_WORDS if typical > 1 else FEW_OTHER_WORDS if typical else -1)
@@ -216,7 +232,7 @@ def _head(signs: Signs) -> str:
 
 
 def _sentences(text: str) -> tuple[str, ...]:
-    paragraphs = (" ".join(each.split()) for each in _PARAGRAPH.split(text))
+    paragraphs = (" ".join(each.split()) for each in _PARAGRAPH.split(_LINK.sub(" ", text)))
     return tuple(each.strip() for paragraph in paragraphs for each in _SENTENCE_END.split(paragraph) if each.strip())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,8 @@ MONTHS = 12
 REIWA = 2018  # the year before the Japanese era's first
 
 Order = Literal["day", "month", ""]
-_Role = Literal["return", "until", "start", "on"]
+_Role = Literal["return", "until", "on"]
+_BY_WORTH: tuple[_Role, ...] = ("return", "until", "on")
 
 _MONTH_FIRST_ZONE = re.compile(r"-(?:0[4-9]|10)00\b|\b[ECMP][SD]T\b")
 _OTHER_ZONE = re.compile(r"[+-](?!0000)\d{4}\b")
@@ -38,6 +40,7 @@ _DASH = re.compile(r"(?:\d(?:st|nd|rd|th)?\W{0,2}|^\W{0,2})[-~\u2013\u2014\u301c
 _ONLY_MARKS = re.compile(r"[\s,.(\[\u3001]*(?:(?:the|den|der|dem|le|el|o|il|dia|de|d\.?) )?")
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|e|en|och)(?!\w)")  # another clause begins
 _AHEAD = ("today", "tomorrow", "later")
+_IN_A_ROW = re.compile(r"\s?[-,/&\u30fb\u301c\uff5e~]\s?")
 _OPENING = re.compile(r"[\s,(\[]*")
 
 
@@ -85,6 +88,7 @@ class _Tongue:
     range_to: re.Pattern[str]
     next_week: re.Pattern[str]
     absence: re.Pattern[str]
+    hours: re.Pattern[str]
 
 
 def return_date(text: str, received_on: date, locale: Locale) -> date | None:
@@ -92,16 +96,15 @@ def return_date(text: str, received_on: date, locale: Locale) -> date | None:
 
     `text` is folded (folding.py), a sentence a line. The date is `received_on` or later, and at most a year off.
     """
+    named: dict[_Role, date] = {}
     for language in locale.languages:
         tongue = _tongue(language)
         days = _Days(received_on=received_on, order=tongue.order or _order(text, tongue, locale))
-        named: dict[_Role, date] = {}
         for role, day in _named(text, tongue, days):
             named.setdefault(role, day)
-        for role in ("return", "until", "on"):
-            if role in named:
-                return named[role]
-    return None
+        if "return" in named:
+            break
+    return next((named[role] for role in _BY_WORTH if role in named), None)
 
 
 def _named(text: str, tongue: _Tongue, days: "_Days") -> Iterator[tuple[_Role, date]]:
@@ -111,14 +114,29 @@ def _named(text: str, tongue: _Tongue, days: "_Days") -> Iterator[tuple[_Role, d
         mentions = _mentions(sentence, tongue, left)
         left -= len(mentions)
         is_absence = bool(mentions) and bool(tongue.absence.search(sentence))
+        of_work = set[int]() if is_absence else _working_days(sentence, mentions, tongue)
         for at, mention in enumerate(mentions):
             role = _role(sentence, mentions, at, tongue)
-            if role == "on" and not is_absence:
+            if at in of_work or (role == "on" and not is_absence):
                 continue
             around = sentence[max(mention.start - 20, 0) : mention.end + 20]
             day = days.of(mention, mentions[:at], is_next_week=bool(tongue.next_week.search(around)))
             if role and day:
                 yield role, day
+
+
+def _working_days(sentence: str, mentions: list[_Mention], tongue: _Tongue) -> set[int]:
+    """Which mentions are of the days on which somebody works: weekdays in a row, in a sentence about working."""
+    if len(mentions) == 1 or not tongue.hours.search(sentence):
+        return set()
+    pairs = [
+        (at, at + 1)
+        for at, (one, other) in enumerate(pairwise(mentions))
+        if one.is_weekday
+        and other.is_weekday
+        and (_IN_A_ROW.fullmatch(gap := sentence[one.end : other.start]) or tongue.range_to.search(gap.strip()))
+    ]
+    return {at for pair in pairs for at in pair}
 
 
 def _role(sentence: str, mentions: list[_Mention], at: int, tongue: _Tongue) -> _Role | None:
@@ -299,6 +317,7 @@ def _tongue(language: str) -> _Tongue:
         range_to=re.compile(rf"{left}(?:{any_of(lexicon.range_to)}){right}\W*$"),
         next_week=found(lexicon.next_week, borders=lexicon.borders),
         absence=words(language, "absence"),
+        hours=found(lexicon.hours, borders=lexicon.borders),
     )
 
 
@@ -307,6 +326,8 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
     month, weekday = _names(lexicon.months), _names(lexicon.weekdays)
     ordinal = rf"(?:\s?(?:{any_of(lexicon.ordinal)}))"
     left, right = (r"(?<!\w)", r"(?!\w)") if lexicon.borders else ("", "")
+    # With two figures each, and neither hours nor a part of a longer number.
+    dashed = rf"|(?<=\d\d)-(?=\d\d(?![\d-]|\s?(?:\d|uur|h|timer|{month})))" if lexicon.dashed else ""
     of = r"(?:(?:of|de|del|den|d')\s?)?"
     article = "(?:the|den|dem|der|le|el|il|o|dia|de)"
     ways = [
@@ -317,7 +338,7 @@ def _mention_pattern(lexicon: Automatic) -> re.Pattern[str]:
             r"[.,]?(?:[\s/-]?(?:(?:de|del|of)\s)?(?P<y3>\d{4}|(?<=[/'-])\d\d(?!\d)))?"
         ),
         (
-            r"(?<![\d,/:])(?<!\d\.)(?P<a>\d{1,2})\s?(?P<mark>[./]|-(?=\d{1,2}-\d))\s?(?P<b>\d{1,2})"
+            rf"(?<![\d,/:])(?<!\d\.)(?P<a>\d{{1,2}})\s?(?P<mark>[./]|-(?=\d{{1,2}}-\d){dashed})\s?(?P<b>\d{{1,2}})"
             r"(?:(?P=mark)\s?(?P<y5>\d{4}|\d\d))?(?![\d/]|[.:-]\d|\s?%)"
         ),
         (

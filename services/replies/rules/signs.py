@@ -17,7 +17,7 @@ MAX_SUBJECT_CHARS = 500
 _ANSWERED = re.compile(
     r"\s*(?:(?:re|aw|fwd?|wg|sv|vs|antw|odp|tr|rv|res|rif|r|ynt|回复|답장)\s?(?:\[\d+\])?\s?[:\uff1a]\s*)+"
 )
-_ABSENT, _AUTOMATIC = begins("absence_subject"), begins("automatic_subject")
+_ABSENT, _AUTOMATIC, _RECEIPT = (begins(f"{each}_subject") for each in ("absence", "automatic", "receipt"))
 _AUTO_FIELDS = frozenset(
     (
         "x-autoreply",
@@ -73,7 +73,7 @@ def read_signs(message: Message) -> Signs:
     return Signs(
         fields=fields,
         strong=_is_automatic(message, fields),
-        weak=_weak(fields) + bool(answered and (absent or automatic)),
+        weak=_weak(fields) + bool(answered and (absent or automatic)) + bool(not answered and _RECEIPT.match(own)),
         is_mailing=_is_mailing(fields),
         subject=own,
         answered=answered is not None,

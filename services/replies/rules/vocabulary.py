@@ -36,6 +36,7 @@ class Automatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     # Subjects that begin so.
     absence_subject: str  # an absence note's
     automatic_subject: str  # any automatic answer's, mostly an absence note's
+    receipt_subject: str = ""  # a receipt's, a ticket's, a challenge's
 
     # What an absence note says.
     absence: str  # the writer, or their office, is away now or will be
@@ -47,6 +48,7 @@ class Automatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # What other machines say.
     machine: str  # nobody else says so
+    automatic: str = ""  # a machine writes, whatever it has to say, be it that somebody is away
     receipt: str  # people may say so too
     others: str  # somebody is away who is spoken of in the third person
     left: str  # somebody does not work there any more
@@ -69,6 +71,8 @@ class Automatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tomorrow: str
     today: str
     next_week: str
+    hours: str = ""  # in a sentence without absence: its weekdays from … to … are those of work
+    dashed: bool = False  # 02-12 is a day and a month
 
 
 Field = Literal[
@@ -79,6 +83,7 @@ Field = Literal[
     "urgent",
     "answers",
     "machine",
+    "automatic",
     "receipt",
     "others",
     "left",
@@ -86,7 +91,7 @@ Field = Literal[
     "contact",
     "return_cue",
 ]
-_TELLING: tuple[Field, ...] = ("absence", "away", "machine", "receipt", "left", "left_self")
+_TELLING: tuple[Field, ...] = ("absence", "away", "machine", "automatic", "receipt", "left", "left_self")
 
 LEXICONS = {each.language: each for each in load("automatic", Automatic)}
 _SCRIPTS = [(re.compile(each.script), name) for name, each in LEXICONS.items() if each.script]
