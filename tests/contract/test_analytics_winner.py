@@ -109,9 +109,10 @@ async def test_the_winner_is_shown_told_with_its_numbers_and_gets_every_new_mail
 
 
 async def new_arm(trial: Trial, at: datetime) -> UUID:
-    row = {"id": new_id(), "sequence_id": trial.campaign.step_ids[0], "variant_index": 2, "subject": "x", "body": "z"}
+    arm = new_id()
+    row = {"id": arm, "sequence_id": trial.campaign.step_ids[0], "variant_index": 2, "subject": "x", "body": "z"}
     await insert(trial.owner, "sequence_variants", row | {"created_at": at})
-    return row["id"]
+    return arm
 
 
 async def winners_of(trial: Trial, *arms: UUID) -> list[UUID]:
