@@ -10,7 +10,7 @@ failures in a row it is left alone for a while that grows. It is never told who 
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import httpx
 import msgspec
@@ -19,9 +19,8 @@ from prometheus_client import Counter
 from libs.schema.runtime.network import ForbiddenAddressError
 from libs.schema.runtime.outgoing import Way, post
 from services.replies.rules.bounce import without_addresses
+from services.replies.rules.lexicon import HumanIntent
 
-# What a person may mean; automatic mail and reports are recognised by their form, which a model does not see.
-HumanIntent = Literal["interested", "meeting_request", "question", "not_interested", "unsubscribe", "neutral"]
 MAX_ANSWER_BYTES = 4096
 MAX_TEXT_CHARS = 5000
 MAX_SUBJECT_CHARS = 500

@@ -17,7 +17,7 @@ LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "ja", "sv")
 MACHINES: frozenset[Intent] = frozenset({"out_of_office", "auto_reply"})
 RECIPIENT = "lead@acme.example"
 OURS = "<q1w2e3r4t5@letters.example>"  # the mail that is answered
-Split = Literal["tuned", "held"]
+Split = Literal["tuned", "held", "blind"]
 # The charsets that older mail programs of a country write; everybody else writes UTF-8.
 OLD_CHARSETS = {"ja": "iso-2022-jp", "pl": "iso-8859-2"}
 

@@ -8,15 +8,17 @@ import pytest
 
 from libs.schema.events.reply import Intent
 from services.replies.rules.inspection import inspect
+from services.replies.rules.lexicon import load_examples
 from tests.labelled.letters import LANGUAGES, Split, cases, messages, sceneries
 
-SPLITS: tuple[Split, ...] = ("tuned", "held")
+SPLITS: tuple[Split, ...] = ("tuned", "held", "blind")
 # What stands; a change of the rules may raise it, none may lower it.
-REACHED: dict[Split, float] = {"tuned": 0.98, "held": 0.82}
-LANGUAGE_REACHED: dict[Split, float] = {"tuned": 0.95, "held": 0.75}
+REACHED: dict[Split, float] = {"tuned": 0.99, "held": 0.91, "blind": 0.80}
+LANGUAGE_REACHED: dict[Split, float] = {"tuned": 0.97, "held": 0.83, "blind": 0.70}
 FACTS_REACHED = 0.99  # return dates and people who have left
 FINAL: tuple[Intent, ...] = ("unsubscribe", "not_interested")
-PRECISION = 0.98  # of what stops mail for good, or tells a person that nobody wants it
+# Of what stops mail for good, or tells a person that nobody wants it.
+PRECISION: dict[Split, float] = {"tuned": 0.98, "held": 0.98, "blind": 0.85}
 
 
 class Verdict(NamedTuple):
@@ -83,15 +85,17 @@ def test_replies_are_understood_in_every_language_and_shape(split: Split) -> Non
         own = [each for each in found if each.language == language]
         assert macro_f1(own) >= LANGUAGE_REACHED[split], table(own)
     for intent in FINAL:
-        assert precision(found, intent) >= PRECISION, table([each for each in found if each.found == intent])
+        assert precision(found, intent) >= PRECISION[split], table([each for each in found if each.found == intent])
     wrong = [each for each in found if each.dates[0] != each.dates[1] or each.left[0] != each.left[1]]
     assert len(wrong) <= (1 - FACTS_REACHED) * len(found), wrong
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_language_is_asked_enough(language: str) -> None:
-    tuned, held = (cases(split, language) for split in SPLITS)
+    tuned, held, blind = (cases(split, language) for split in SPLITS)
     assert len(tuned) >= 50
     assert 3 * len(held) >= len(tuned)
-    assert not {case.text for case in tuned} & {case.text for case in held}
+    seen = {case.text for case in tuned} | {example.text for example in load_examples()[language]}
+    assert not seen & {case.text for case in (*held, *blind)}
+    assert len(blind) >= 100
     assert {case.intent for case in tuned} == set(get_args(Intent))

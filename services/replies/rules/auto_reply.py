@@ -12,7 +12,7 @@ import msgspec
 
 from services.replies.rules.dates import Locale, return_date
 from services.replies.rules.folding import fold
-from services.replies.rules.intent import read_intent
+from services.replies.rules.intent import read_phrases
 from services.replies.rules.parse import Mailbox, Message, addresses, mailbox
 from services.replies.rules.signs import Signs, read_signs
 from services.replies.rules.vocabulary import Field, spoken, telling, words
@@ -122,7 +122,7 @@ def _of_anybody(note: _Note, signs: Signs, text: str, received_on: date | None) 
     """The header does not say so; the words alone must."""
     if (
         _is_personal(note, mailbox(signs.fields.get("from", "")))
-        or read_intent(text).intent == "unsubscribe"
+        or read_phrases(text).intent == "unsubscribe"
         or _wants_something(note)
     ):
         return None
@@ -148,7 +148,7 @@ def _is_personal(note: _Note, sender: Mailbox) -> bool:
 
 def _wants_something(note: _Note) -> bool:
     """Whether there is more in it than a note: an answer to us. "Not yet" and its like stand in notes, too."""
-    intent = read_intent("\n".join(_besides(note))).intent
+    intent = read_phrases("\n".join(_besides(note))).intent
     return intent not in {"neutral", "not_interested"} or (
         intent == "not_interested" and not note.says("note", "thanks", "urgent")
     )

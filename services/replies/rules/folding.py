@@ -6,6 +6,9 @@ Never changes what a text says in scripts that are not Latin: a kana keeps its m
 import re
 import unicodedata
 
+WRAPPED_CHARS = 50  # a line no shorter than this was broken by a mail program, not by its writer
+
+_STRETCHED = re.compile(r"([a-vx-z])\1{2,}")  # "stooop"; a w begins an address
 _MARKS = re.compile("[\u0300-\u036f]")
 _LETTERS = str.maketrans(
     {
@@ -43,6 +46,23 @@ def fold(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text.translate(_LETTERS))
     bare = _MARKS.sub("", unicodedata.normalize("NFD", plain))
     return unicodedata.normalize("NFC", bare).lower().translate(_LETTERS)
+
+
+def plain(text: str) -> str:
+    """What of a text can be compared: folded, its paragraphs in one line each, no letter drawn out.
+
+    A mail program may have broken its lines, which are put together again.
+    """
+    flowing: list[str] = []
+    wrapped = False
+    for line in fold(text).split("\n"):
+        words = " ".join(line.split())
+        if wrapped and words:
+            flowing[-1] += f" {words}"
+        elif words:
+            flowing.append(words)
+        wrapped = len(words) >= WRAPPED_CHARS and not words.endswith((".", "!", "?", ":", "\u3002"))
+    return _STRETCHED.sub(r"\1", "\n".join(flowing))
 
 
 def alternatives(block: str) -> str:

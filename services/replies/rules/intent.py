@@ -3,6 +3,7 @@
 Never takes a refusal for half of a yes: what refuses is taken out of the text before the rest of it is read.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -11,15 +12,22 @@ import msgspec
 
 from libs.schema.events.reply import Intent
 from services.replies.rules.evidence import Field, Sign, Text, languages_of
-from services.replies.rules.folding import fold
+from services.replies.rules.folding import plain
+from services.replies.rules.likeness import Likeness, likeness
 
-MODEL = "rules-2"  # replies.intent_model; raised when the rules change what they say
+MODEL = "rules-3"  # replies.intent_model; raised when the rules change what they say
 REVIEW_BELOW = 0.60  # field.md 4.9
+# What stops mail for good, or tells a person that nobody wants it: never said on a guess.
+FINAL: frozenset[Intent] = frozenset({"unsubscribe", "not_interested"})
+WANTS: tuple[Intent, ...] = ("interested", "meeting_request", "question")
+NOT_FINAL: tuple[Intent, ...] = (*WANTS, "neutral")
+FIRM = 0.90  # of a refusal in plain words
+# By how much a likeness counts against a phrase: then confidences are shares of right readings (tests/labelled/README).
+SHARPNESS = 4.0
 UNSURE = 0.55  # signs on both sides: a person should look
 MAX_CHARS = 5000  # of a text that are read
 MAX_WHOLE_CHARS = 80  # a text no longer than this may be taken whole: "stop", "no thanks"
 SLOT_WORDS = 6  # a sentence of no more words that names a time proposes it: "Tuesday, 3pm?"
-WRAPPED_CHARS = 50  # a line no shorter than this was broken by a mail program, not by its writer
 RUN_ON_CHARS = 25  # behind a refusal: what it may run on into
 MAX_BECAUSE = 3
 
@@ -27,7 +35,6 @@ _BREAK = re.compile(r"[.,;:!?\n()-]")
 _ENDS = " \t\n.,;:!?\"'*_-()~\u3002\u3001\u2026"
 _SYMBOLS = re.compile(r"[^\w\s'?*/@-]")  # marks and emoji
 _LAST_NAME = re.compile(r"\n[^\W\d_][\w.'-]{0,20}(?: [^\W\d_][\w.'-]{0,20}){0,2}\s*$")
-_STRETCHED = re.compile(r"([a-vx-z])\1{2,}")  # "stooop"; a w begins an address
 _SENTENCE = re.compile("[^.!?\n\u3002]{1,1000}[.!?\n\u3002]*|\\?+")
 _CALENDAR = re.compile(
     r"calendly\.com/|\bcal\.com/|meetings[\w-]*\.hubspot\.com|savvycal\.com/|tidycal\.com/|zcal\.co/|koalendar\.com/"
@@ -58,25 +65,49 @@ NOTHING = Reading(intent="neutral", confidence=0.40, needs_review=True)
 
 def read_intent(text: str) -> Reading:
     """The intent of the text; the same text always gives the same answer."""
-    words = _STRETCHED.sub(r"\1", _flowing(fold(text[:MAX_CHARS])))
+    words = plain(text[:MAX_CHARS])
     likely, others = languages_of(words)
+    return _weighed(_phrases(words, likely, others), likeness(words, likely))
+
+
+def read_phrases(text: str) -> Reading:
+    """What the known phrases alone say; NOTHING where there is none."""
+    words = plain(text[:MAX_CHARS])
+    return _phrases(words, *languages_of(words))
+
+
+def _phrases(words: str, likely: tuple[str, ...], others: tuple[str, ...]) -> Reading:
     reading = _read(Text(words, likely))
     # A short text may look like another language than its own.
     return _read(Text(words, others)) if reading is NOTHING and others else reading
 
 
-def _flowing(text: str) -> str:
-    """The text with its paragraphs in one line each, where a mail program has broken them."""
-    flowing: list[str] = []
-    wrapped = False
-    for line in text.split("\n"):
-        words = " ".join(line.split())
-        if wrapped and words:
-            flowing[-1] += f" {words}"
-        elif words:
-            flowing.append(words)
-        wrapped = len(words) >= WRAPPED_CHARS and not words.endswith((".", "!", "?", ":", "\u3002"))
-    return "\n".join(flowing)
+def _weighed(phrases: Reading, like: Likeness | None) -> Reading:
+    """What is likeliest: what the text is like, and what its phrases say, added up as log-odds.
+
+    An opt-out in plain words stays one, and a refusal in plain words never becomes a yes; nor is anything final said
+    on a guess, or by likeness alone against words that want something.
+    """
+    if like is None or phrases.intent == "unsubscribe":
+        return phrases
+    refuses = phrases.intent == "not_interested" and phrases.confidence >= FIRM
+    odds: dict[Intent, float] = {
+        intent: SHARPNESS * score for intent, score in like.scores.items() if not (refuses and intent in WANTS)
+    }
+    if phrases is not NOTHING:
+        odds[phrases.intent] += math.log(phrases.confidence / (1 - phrases.confidence))
+    most = max(odds.values())
+    whole = sum(math.exp(each - most) for each in odds.values())
+    intent = max(odds, key=lambda each: odds[each])
+    if intent in FINAL and not refuses and (1 / whole < REVIEW_BELOW or phrases.intent in WANTS):
+        intent = max(NOT_FINAL, key=lambda each: odds[each])
+    confidence = round(math.exp(odds[intent] - most) / whole, 2)
+    return Reading(
+        intent=intent,
+        confidence=confidence,
+        needs_review=confidence < REVIEW_BELOW or (phrases is not NOTHING and phrases.needs_review),
+        because=phrases.because if phrases.intent == intent else like.because(intent),
+    )
 
 
 def _read(text: Text) -> Reading:
@@ -157,9 +188,9 @@ def _whole(found: _Evidence) -> Reading | None:
     if core.is_whole("unsubscribe_whole"):
         return Reading(intent="unsubscribe", confidence=0.97, because=(core.words,))
     if core.is_whole("declines_whole"):
-        return Reading(intent="not_interested", confidence=0.90, because=(core.words,))
+        return Reading(intent="not_interested", confidence=0.95, because=(core.words,))
     if core.is_whole("interested_whole"):
-        return Reading(intent="interested", confidence=0.75, because=(core.words,))
+        return Reading(intent="interested", confidence=0.95, because=(core.words,))
     return None
 
 
@@ -198,7 +229,7 @@ def _later(found: _Evidence) -> Reading | None:
         return None
     if found.meetings and found.meetings[-1].start > found.defers[-1].end:
         return _reading("meeting_request", UNSURE, found.meetings)
-    return _reading("neutral", 0.75, found.defers)
+    return _reading("neutral", 0.90, found.defers)
 
 
 def _refused(found: _Evidence) -> Reading | None:
@@ -207,7 +238,7 @@ def _refused(found: _Evidence) -> Reading | None:
     if not refusals:
         return None
     if any(each.field == "sarcasm" for each in refusals):
-        return _reading("not_interested", 0.80, refusals)
+        return _reading("not_interested", 0.65, refusals)
     last = refusals[-1].end
     if positive and positive[-1].end > last:
         after = any(each.end > last for each in found.meetings)
@@ -224,7 +255,7 @@ def _referred(found: _Evidence) -> Reading | None:
     """Somebody else is to be asked; a time named beside that is a meeting."""
     if not found.refers or (found.asks and found.text.has("first")):
         return None
-    return _reading("meeting_request", UNSURE, found.slots) if found.slots else _reading("neutral", 0.75, found.refers)
+    return _reading("meeting_request", UNSURE, found.slots) if found.slots else _reading("neutral", 0.90, found.refers)
 
 
 def _positive(found: _Evidence) -> Reading | None:
@@ -243,7 +274,7 @@ def _asked(found: _Evidence) -> Reading | None:
 
 def _acknowledged(found: _Evidence) -> Reading | None:
     acknowledged = found.text.signs("acknowledges")
-    return _reading("neutral", 0.70, acknowledged) if acknowledged else None
+    return _reading("neutral", 0.75, acknowledged) if acknowledged else None
 
 
 _JUDGES: tuple[Callable[[_Evidence], Reading | None], ...] = (

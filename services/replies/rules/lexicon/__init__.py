@@ -1,7 +1,8 @@
 """The words by which replies are understood: TOML files, one a language, read once at import (`load`).
 
 `automatic/` holds what machines say, `intent/` what people want (`Wants`), `layout/` how mail programs and people mark
-what is not their own words. Data only: they never decide, the rules do. A wrong or missing key fails at import.
+what is not their own words, and `examples/` what people have answered (JSON lines). Data only: they never decide, the
+rules do. A wrong or missing key fails at import.
 """
 
 import tomllib
@@ -11,6 +12,8 @@ from typing import Literal, TypeVar
 import msgspec
 
 Kind = Literal["automatic", "intent", "layout"]
+# What a person may mean; automatic mail and reports are recognised by their form.
+HumanIntent = Literal["interested", "meeting_request", "question", "not_interested", "unsubscribe", "neutral"]
 T = TypeVar("T")
 
 
@@ -26,6 +29,29 @@ def load(kind: Kind, struct: type[T]) -> tuple[T, ...]:
         msgspec.convert({"language": each.name.removesuffix(".toml")} | tomllib.loads(each.read_text("utf-8")), struct)
         for each in sorted(found, key=lambda each: each.name)
     )
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody answered, in their own words and without quotes and signature, and what it means (labels.md)."""
+
+    intent: HumanIntent
+    text: str
+
+
+def load_examples() -> dict[str, list[Example]]:
+    """The examples of each language.
+
+    Raises:
+        msgspec.ValidationError: a line is none.
+
+    """
+    found = (each for each in (files(__name__) / "examples").iterdir() if each.name.endswith(".jsonl"))
+    return {
+        each.name.removesuffix(".jsonl"): [
+            msgspec.json.decode(line, type=Example) for line in each.read_text("utf-8").splitlines()
+        ]
+        for each in sorted(found, key=lambda each: each.name)
+    }
 
 
 class Wants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
