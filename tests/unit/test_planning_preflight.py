@@ -47,9 +47,7 @@ BOX = PlannedInbox(
 )
 FIRST = Step(step_id=id_of("one"), step_number=1, subject="Hello {{ first_name }}", body="A word, {{ first_name }}?")
 SECOND = Step(step_id=id_of("two"), step_number=2, subject="", body="Still there?", delay_days=3)
-DOMAIN = SendingDomain(
-    id=id_of("domain"), domain="acme.test", spf_valid=True, dkim_valid=True, dmarc_valid=True
-)
+DOMAIN = SendingDomain(id=id_of("domain"), domain="acme.test", spf_valid=True, dkim_valid=True, dmarc_valid=True)
 SOUND = Plan(
     id=id_of("campaign"),
     name="Spring",
