@@ -88,6 +88,7 @@ class _Tongue:
     range_to: re.Pattern[str]
     next_week: re.Pattern[str]
     absence: re.Pattern[str]
+    away: re.Pattern[str]
     hours: re.Pattern[str]
 
 
@@ -117,7 +118,8 @@ def _named(text: str, tongue: _Tongue, days: "_Days") -> Iterator[tuple[_Role, d
         of_work = set[int]() if is_absence else _working_days(sentence, mentions, tongue)
         for at, mention in enumerate(mentions):
             role = _role(sentence, mentions, at, tongue)
-            if at in of_work or (role == "on" and not is_absence):
+            is_away = is_absence or (mention.ahead is not None and bool(tongue.away.search(sentence)))
+            if at in of_work or (role == "on" and not is_away):
                 continue
             around = sentence[max(mention.start - 20, 0) : mention.end + 20]
             day = days.of(mention, mentions[:at], is_next_week=bool(tongue.next_week.search(around)))
@@ -317,6 +319,7 @@ def _tongue(language: str) -> _Tongue:
         range_to=re.compile(rf"{left}(?:{any_of(lexicon.range_to)}){right}\W*$"),
         next_week=found(lexicon.next_week, borders=lexicon.borders),
         absence=words(language, "absence"),
+        away=words(language, "away"),
         hours=found(lexicon.hours, borders=lexicon.borders),
     )
 
