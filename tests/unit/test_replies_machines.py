@@ -148,3 +148,18 @@ def test_weekdays_of_absence_are() -> None:
 )
 def test_a_dutch_day_and_month_may_stand_with_a_dash(text: str, expected: date | None) -> None:
     assert named("nl", text, on=date(2026, 11, 20)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "until"),
+    [
+        ("I'm hiking with no signal. I resurface on 18 March.", date(2026, 3, 18)),
+        ("I am away. Our new prices begin on 18 March, the old ones end on 17 March.", date(2026, 3, 17)),
+        ("I am on a trip, starting on 18 March.", None),
+        ("I am hiking. See 18 March or 20 March.", None),
+    ],
+)
+def test_the_only_day_of_a_machines_note_is_its_end_unless_one_begins_on_it(text: str, until: date | None) -> None:
+    found = automatic(text, "Automatic reply: Hello")
+    assert found is not None
+    assert found.return_date == until

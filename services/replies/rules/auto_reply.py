@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from services.replies.rules.dates import Locale, return_date
+from services.replies.rules.dates import Locale, only_date, return_date
 from services.replies.rules.folding import fold
 from services.replies.rules.intent import read_phrases
 from services.replies.rules.parse import Mailbox, Message, addresses, mailbox
@@ -221,7 +221,10 @@ def _absence(note: _Note, signs: Signs, received_on: date | None) -> AutoReply:
             tags=f"{fields.get('content-language', '')},{fields.get('accept-language', '')}",
             domain=mailbox(fields.get("from", "")).address.rpartition(".")[2],
         )
-        until = return_date("\n".join((*note.sentences, _head(signs))), received_on, locale)
+        said = "\n".join((*note.sentences, _head(signs)))
+        until = return_date(said, received_on, locale)
+        if not until and (signs.strong or signs.says_automatic):
+            until = only_date(said, received_on, locale)
     return AutoReply(intent="out_of_office", confidence=0.97, return_date=until)
 
 

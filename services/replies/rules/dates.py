@@ -108,6 +108,20 @@ def return_date(text: str, received_on: date, locale: Locale) -> date | None:
     return next((named[role] for role in _BY_WORTH if role in named), None)
 
 
+def only_date(text: str, received_on: date, locale: Locale) -> date | None:
+    """The one day with its month that the text names, where it lies ahead and nothing begins on it; None otherwise.
+
+    For a text of which it is known that it says until when somebody is away, in words that `return_date` does not know.
+    """
+    tongue = _tongue(locale.languages[0])
+    days = _Days(received_on=received_on, order=tongue.order or _order(text, tongue, locale))
+    flat = text.replace("\n", " ")
+    named = [each for each in _mentions(flat, tongue, MAX_MENTIONS) if each.month]
+    if len(named) != 1 or tongue.before_start.search(flat[: named[0].start][-NEAR_CHARS:]):
+        return None
+    return days.of(named[0], [], is_next_week=False)
+
+
 def _named(text: str, tongue: _Tongue, days: "_Days") -> Iterator[tuple[_Role, date]]:
     """Every date of the text that could be meant, with what it is there."""
     left = MAX_MENTIONS
