@@ -284,7 +284,9 @@ async def test_the_spin_that_is_planned_is_the_one_that_is_sent_and_a_leads_valu
     await world.go_on(3 * HOUR, step=5 * MINUTE)
     mails = [message_from_bytes(raw, policy=SMTP) for raw in world.script.accepted]
     assert {str(mail["To"]): str(mail["Subject"]) for mail in mails} == planned
-    assert {subject.partition(" ")[0] for subject in planned.values()} == {"Hi", "Hello", "Dear"}
+    spun = {subject.partition(" ")[0] for subject in planned.values()}
+    assert spun <= {"Hi", "Hello", "Dear"}
+    assert len(spun) > 1  # by chance one of the three may fall to nobody
     assert planned["odd@lead.test"].endswith(" {X|Y}")
 
 
