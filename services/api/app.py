@@ -1,6 +1,6 @@
 """The API's process: two HTTP servers, one for the team's programs and one for the people who get mail."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -94,6 +94,16 @@ async def build(settings: ApiSettings) -> Service:
 
 def api_app(runtime: Runtime, limiter: Limiter) -> FastAPI:
     """The application that the team's programs reach."""
+    app = _routed()
+    app.state.runtime = runtime
+    app.state.limiter = limiter
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
+    app.add_route("/v1/openapi.json", partial(_described, _description()), include_in_schema=False)
+    return app
+
+
+def _routed() -> FastAPI:
     app = FastAPI(
         title="Coldstream",
         openapi_url=None,  # served below, from our own document
@@ -102,15 +112,15 @@ def api_app(runtime: Runtime, limiter: Limiter) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.runtime = runtime
-    app.state.limiter = limiter
     for router in ROUTERS:
         app.include_router(router)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _fault)
-    described = msgspec.json.encode(document(app))
-    app.add_route("/v1/openapi.json", partial(_described, described), include_in_schema=False)
     return app
+
+
+@cache
+def _description() -> bytes:
+    """Of every application of the process, since their routes are the same: writing it takes half a second."""
+    return msgspec.json.encode(document(_routed()))
 
 
 async def _described(described: bytes, _: Request) -> Response:

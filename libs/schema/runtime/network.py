@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Collection, Sequence
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
@@ -90,8 +91,11 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     return ipaddress.ip_address(text.partition("%")[0])
 
 
+@cache  # reading the system's certificates takes 60 ms
 def tls_context(extra_ca_file: str | None) -> ssl.SSLContext:
     """A client's context: certificates and names verified, TLS 1.2 at least; `extra_ca_file` (PEM) is trusted besides.
+
+    One for all who trust the same: nobody changes it.
 
     Raises:
         OSError, ssl.SSLError: the file cannot be read or holds no certificate.
