@@ -104,6 +104,16 @@ async def test_the_next_answer_names_everything_that_was_said_before(world: Worl
     assert len(await world.column("SELECT DISTINCT thread_id FROM emails")) == 1
 
 
+async def test_a_reply_that_is_faster_than_a_second_stands_behind_what_it_answers(world: World, reply_id: UUID) -> None:
+    sent_at = (await world.column("SELECT committed_at FROM send_ledger"))[0].replace(microsecond=700_000)
+    await world.owner.execute("UPDATE send_ledger SET committed_at = $1", sent_at)
+    await world.owner.execute("UPDATE replies SET received_at = $1", sent_at.replace(microsecond=0))
+    await answer(world, reply_id)
+    await world.send()
+    first = message_from_bytes(world.script.accepted[0], policy=SMTP)
+    assert last_mail(world)["References"].split() == [first["Message-ID"], THEIRS]
+
+
 async def test_an_answer_counts_as_no_campaigns_mail(world: World, reply_id: UUID) -> None:
     await answer(world, reply_id)
     await world.send()

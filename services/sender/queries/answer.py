@@ -164,25 +164,28 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     erased: bool
 
 
+# A server tells only the second in which a reply came: within one, ours came first. What is answered comes last
+# (RFC 5322 §3.6.4).
 LOAD_ANSWERS = """
 SELECT m.id AS send_id, m.to_email AS recipient, m.subject, coalesce(m.body_text, '') AS text, m.body_html AS html,
     m.thread_id, m.in_reply_to,
     ARRAY(
         SELECT known.id
         FROM (
-            SELECT unnest(ARRAY[s.message_id, s.provider_message_id]) AS id, s.committed_at AS at
+            SELECT unnest(ARRAY[s.message_id, s.provider_message_id]) AS id, s.committed_at AS at,
+                false AS is_theirs
             FROM emails AS o
             JOIN send_ledger AS s ON s.send_id = o.id
             WHERE o.team_id = m.team_id AND o.lead_id = m.lead_id AND o.thread_id = m.thread_id
                 AND s.state IN ('accepted', 'unknown')
             UNION ALL
-            SELECT r.message_id, r.received_at
+            SELECT r.message_id, r.received_at, true
             FROM replies AS r
             LEFT JOIN emails AS o ON o.id = r.email_id
             WHERE r.team_id = m.team_id AND r.lead_id = m.lead_id AND coalesce(r.thread_id, o.thread_id) = m.thread_id
         ) AS known
         WHERE known.id IS NOT NULL
-        ORDER BY known.at
+        ORDER BY known.id IS NOT DISTINCT FROM m.in_reply_to, date_trunc('second', known.at), known.is_theirs
     ) AS thread,
     (SELECT sl.reason FROM suppression_list AS sl
         WHERE (sl.team_id = l.team_id OR sl.team_id IS NULL)
