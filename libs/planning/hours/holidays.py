@@ -18,5 +18,5 @@ def _holidays(country: str, year: int) -> frozenset[date]:
 
     try:
         return frozenset(holidays.country_holidays(country, years=year))
-    except NotImplementedError:
+    except NotImplementedError:  # the library's word for a country that it does not know
         return frozenset()

@@ -67,7 +67,11 @@ def read_intent(text: str) -> Reading:
     """The intent of the text; the same text always gives the same answer."""
     words = plain(text[:MAX_CHARS])
     likely, others = languages_of(words)
-    return _weighed(_phrases(words, likely, others), likeness(words, likely))
+    phrases = _phrases(words, likely, others)
+    if phrases.intent == "unsubscribe":  # in plain words: it stays, whatever the text is like
+        return phrases
+    like = likeness(words, likely)
+    return _weighed(phrases, like) if like else phrases
 
 
 def read_phrases(text: str) -> Reading:
@@ -82,14 +86,12 @@ def _phrases(words: str, likely: tuple[str, ...], others: tuple[str, ...]) -> Re
     return _read(Text(words, others)) if reading is NOTHING and others else reading
 
 
-def _weighed(phrases: Reading, like: Likeness | None) -> Reading:
+def _weighed(phrases: Reading, like: Likeness) -> Reading:
     """What is likeliest: what the text is like, and what its phrases say, added up as log-odds.
 
-    An opt-out in plain words stays one, and a refusal in plain words never becomes a yes; nor is anything final said
-    on a guess, or by likeness alone against words that want something.
+    A refusal in plain words never becomes a yes; nor is anything final said on a guess, or by likeness alone against
+    words that want something.
     """
-    if like is None or phrases.intent == "unsubscribe":
-        return phrases
     refuses = phrases.intent == "not_interested" and phrases.confidence >= FIRM
     odds: dict[Intent, float] = {
         intent: SHARPNESS * score for intent, score in like.scores.items() if not (refuses and intent in WANTS)

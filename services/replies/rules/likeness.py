@@ -37,7 +37,7 @@ def likeness(words: str, languages: Sequence[str]) -> "Likeness | None":
 
     None where no language has examples, or nothing of the text was ever seen.
     """
-    texts = [_counts(name).weigh(words) for name in languages if name in _EXAMPLES]
+    texts = [_counts(name).weigh(words) for name in languages if name in _examples()]
     known = [each for each in texts if each.weights]
     return max(known, key=lambda each: sum(each.weights.values()), default=None)
 
@@ -138,9 +138,11 @@ def _traces(words: str, language: str) -> Iterator[str]:
     yield f"{min(LENGTHS, len(found) // WORDS_A_LENGTH)} long"
 
 
-_EXAMPLES = load_examples()
+@cache
+def _examples() -> dict[str, list[Example]]:
+    return load_examples()
 
 
 @cache
 def _counts(language: str) -> _Counts:
-    return _Counts(language, _EXAMPLES[language])
+    return _Counts(language, _examples()[language])
